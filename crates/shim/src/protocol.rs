@@ -10,9 +10,13 @@
 //! incompatible changes, and there must be none.
 //! **Invariant:** nothing here does I/O: encoding and decoding work on buffers.
 
+mod frame;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+pub use self::frame::{Decoder, Frame, FrameError, HEADER, encode, encode_message, header};
 
 /// The version of the protocol.
 pub const VERSION: u32 = 1;
@@ -39,6 +43,23 @@ pub enum Kind {
     Lost = 5,
     /// Every output stream has ended and all of it was sent.
     OutputEof = 6,
+}
+
+impl Kind {
+    /// Reads the first byte of a frame.
+    #[must_use]
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0 => Self::Control,
+            1 => Self::Stdin,
+            2 => Self::Stdout,
+            3 => Self::Stderr,
+            4 => Self::StdinEof,
+            5 => Self::Lost,
+            6 => Self::OutputEof,
+            _ => return None,
+        })
+    }
 }
 
 /// What the daemon asks; answered by a [`Message::Reply`] with the same `id`.
@@ -400,4 +421,142 @@ pub struct Log {
     /// Written into each entry's `attrs`.
     #[serde(default)]
     pub attributes: BTreeMap<String, String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    /// Checks that a value is written as it was in the first release, and read back.
+    fn check<T>(value: &T, golden: &Expect)
+    where
+        T: Serialize + for<'a> Deserialize<'a> + PartialEq + std::fmt::Debug,
+    {
+        let json = serde_json::to_string(value).unwrap();
+        golden.assert_eq(&json);
+        assert_eq!(&serde_json::from_str::<T>(&json).unwrap(), value);
+    }
+
+    fn exit() -> Exit {
+        Exit { code: 137, signal: Some(9), oom_killed: true, at: 42, error: None }
+    }
+
+    // These texts are what running shims of earlier releases say and understand. A change here
+    // that is not the addition of a field with a default breaks their adoption.
+
+    #[test]
+    fn requests_are_written_as_in_version_1() {
+        let check = |call, golden| check(&Request { id: 7, call }, &golden);
+        check(Call::Created, expect![[r#"{"id":7,"call":{"method":"created"}}"#]]);
+        check(
+            Call::Signal { exec: None, signal: 15, all: false },
+            expect![[r#"{"id":7,"call":{"method":"signal","exec":null,"signal":15,"all":false}}"#]],
+        );
+        check(
+            Call::Exec(Box::new(Exec {
+                id: "e".into(),
+                process: serde_json::json!({"args": ["true"]}),
+                stdin: true,
+                attach: Some(Streams { stdin: true, stdout: true, stderr: false }),
+                unconfined: false,
+            })),
+            expect![[
+                r#"{"id":7,"call":{"method":"exec","id":"e","process":{"args":["true"]},"stdin":true,"attach":{"stdin":true,"stdout":true,"stderr":false},"unconfined":false}}"#
+            ]],
+        );
+        check(
+            Call::Attach { exec: Some("e".into()), stdin: true, stdout: true, stderr: true },
+            expect![[
+                r#"{"id":7,"call":{"method":"attach","exec":"e","stdin":true,"stdout":true,"stderr":true}}"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn messages_are_written_as_in_version_1() {
+        let state = State {
+            version: VERSION,
+            status: Status::Running,
+            pid: 12,
+            started_at: 3,
+            exit: None,
+            execs: BTreeMap::from([("e".into(), ExecState { pid: 13, exit: Some(exit()) })]),
+            warnings: vec!["w".into()],
+        };
+        check(
+            &Message::Reply { id: 7, outcome: Outcome::Ok(Answer::State(state)) },
+            &expect![[
+                r#"{"type":"reply","id":7,"ok":{"kind":"state","version":1,"status":"running","pid":12,"started_at":3,"exit":null,"execs":{"e":{"pid":13,"exit":{"code":137,"signal":9,"oom_killed":true,"at":42,"error":null}}},"warnings":["w"]}}"#
+            ]],
+        );
+        let failure =
+            Failure { class: FailureClass::ExecutableNotFound, message: "no \"x\"".into() };
+        check(
+            &Message::Reply { id: 8, outcome: Outcome::Error(failure) },
+            &expect![[
+                r#"{"type":"reply","id":8,"error":{"class":"executable_not_found","message":"no \"x\""}}"#
+            ]],
+        );
+        check(
+            &Message::Event(Event::Exited(exit())),
+            &expect![[
+                r#"{"type":"event","event":"exited","code":137,"signal":9,"oom_killed":true,"at":42,"error":null}"#
+            ]],
+        );
+        check(
+            &Message::Event(Event::ExecExited { id: "e".into(), exit: exit() }),
+            &expect![[
+                r#"{"type":"event","event":"exec_exited","id":"e","exit":{"code":137,"signal":9,"oom_killed":true,"at":42,"error":null}}"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn a_launch_is_written_as_in_version_1() {
+        let launch = Launch {
+            version: VERSION,
+            id: "c".into(),
+            run_dir: "/run/c".into(),
+            rootfs: Rootfs::Directory { path: "/rootfs".into() },
+            cgroup: "wadah/c".into(),
+            seccomp: Seccomp::Default,
+            init: false,
+            stdin: true,
+            stdin_once: true,
+            terminal: true,
+            terminal_size: Some((24, 80)),
+            log: Some(Log {
+                path: "/l".into(),
+                max_size: 10,
+                max_files: 3,
+                attributes: BTreeMap::new(),
+            }),
+            runtime: None,
+        };
+        check(
+            &launch,
+            &expect![[
+                r#"{"version":1,"id":"c","run_dir":"/run/c","rootfs":{"kind":"directory","path":"/rootfs"},"cgroup":"wadah/c","seccomp":"default","init":false,"stdin":true,"stdin_once":true,"terminal":true,"terminal_size":[24,80],"log":{"path":"/l","max_size":10,"max_files":3,"attributes":{}},"runtime":null}"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn what_a_later_release_adds_is_ignored() {
+        let event = r#"{"type":"event","event":"teleported","to":"mars"}"#;
+        let read: Message = serde_json::from_str(event).unwrap();
+        assert_eq!(read, Message::Event(Event::Unknown));
+
+        let reply =
+            r#"{"type":"reply","id":1,"error":{"class":"cosmic","message":"m","hint":"h"}}"#;
+        let read: Message = serde_json::from_str(reply).unwrap();
+        let failure = Failure { class: FailureClass::Internal, message: "m".into() };
+        assert_eq!(read, Message::Reply { id: 1, outcome: Outcome::Error(failure) });
+
+        let state = r#"{"version":1,"status":"running","pid":5,"mood":"good"}"#;
+        let read: State = serde_json::from_str(state).unwrap();
+        assert_eq!(read.pid, 5);
+    }
 }
