@@ -1,1 +1,9 @@
-//! TODO
+//! What the kernel offers and `rustix` lacks.
+//!
+//! **Invariant:** this is the only crate with unsafe code.
+
+pub mod caps;
+pub mod fd;
+pub mod mount;
+pub mod process;
+pub mod rootfs;

@@ -1,0 +1,1 @@
+//! The new process, from its birth to its executable.
