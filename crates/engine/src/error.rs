@@ -208,7 +208,7 @@ pub enum EngineError {
         /// What was being done, naming the path.
         operation: String,
         /// Why it failed.
-        source: io::EngineError,
+        source: io::Error,
     },
     /// The engine is shutting down, or a task of its own has died.
     #[error("the engine is shutting down")]
@@ -256,7 +256,7 @@ impl EngineError {
     }
 
     /// An error of one of the engine's own files.
-    pub fn io(operation: impl Into<String>, source: io::EngineError) -> Self {
+    pub fn io(operation: impl Into<String>, source: io::Error) -> Self {
         Self::Io { operation: operation.into(), source }
     }
 
