@@ -2,8 +2,8 @@
 //!
 //! **Invariant:** this is the only crate with unsafe code.
 
-pub mod caps;
 pub mod fd;
 pub mod mount;
 pub mod process;
 pub mod rootfs;
+pub mod seccomp;
