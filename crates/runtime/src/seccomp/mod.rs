@@ -8,13 +8,20 @@
 //! **Absent:** the order of loading relative to the dropping of capabilities. That is the caller's,
 //! who knows whether `no_new_privs` is set: without it the kernel demands CAP_SYS_ADMIN here.
 
+mod default;
+mod listener;
+mod spec;
+
 use std::{io, os::fd::OwnedFd, path::PathBuf};
 
 use oci_spec::runtime::{Capabilities, LinuxSeccomp};
+use wadah_sys::seccomp::{self, CompileError, Flags, Instruction};
 
 /// A compiled filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
+    filter: Vec<Instruction>,
+    flags: Flags,
     listener: Option<Listener>,
 }
 
@@ -30,9 +37,41 @@ pub struct Listener {
 /// Why a profile could not be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
-    /// An architecture this compiler has no table for, and no other architecture is left.
-    #[error("seccomp: no supported architecture among those of the profile")]
-    NoArchitecture,
+    /// Nothing can decide when everything waits for a decision.
+    #[error("seccomp: SCMP_ACT_NOTIFY cannot be the default action")]
+    NotifyByDefault,
+    /// The runtime itself needs the call after the filter is loaded.
+    #[error("seccomp: SCMP_ACT_NOTIFY cannot be used for {call}")]
+    Notify {
+        /// The system call.
+        call: String,
+    },
+    /// A notifying rule without an agent to notify.
+    #[error("seccomp: SCMP_ACT_NOTIFY for {call} needs a listenerPath")]
+    NoListener {
+        /// The system call.
+        call: String,
+    },
+    /// A system call has six arguments.
+    #[error("seccomp: the rule for {call} looks at argument {index}; there are 0 to 5")]
+    Argument {
+        /// The system call.
+        call: String,
+        /// The index as given.
+        index: usize,
+    },
+    /// An error number is at most 65535 here, and 4095 to the kernel.
+    #[error("seccomp: errnoRet {value} is out of range")]
+    Errno {
+        /// The number as given.
+        value: u32,
+    },
+    /// The kernel would refuse the filter.
+    #[error("cannot compile the seccomp profile")]
+    Compile {
+        /// Why.
+        source: CompileError,
+    },
 }
 
 /// Why a filter could not be loaded.
@@ -46,14 +85,13 @@ pub struct LoadError {
 impl Program {
     /// Returns Docker's default profile for a process with this bounding set.
     pub fn default_profile(bounding: &Capabilities) -> Self {
-        let _ = bounding;
-        todo!()
+        let filter = default::compile(bounding).expect("BUG: the default profile is too long");
+        Self { filter, flags: Flags::SPEC_ALLOW, listener: None }
     }
 
     /// Compiles the profile of a specification; the second value is what to warn the user of.
     pub fn from_spec(profile: &LinuxSeccomp) -> Result<(Self, Vec<String>), SeccompError> {
-        let _ = profile;
-        todo!()
+        spec::compile(profile)
     }
 
     /// Loads the filter into the calling thread. Allocates nothing and may be called after a fork.
@@ -61,20 +99,19 @@ impl Program {
     /// For a notifying filter the listener's descriptor is returned (close-on-exec); it belongs to
     /// [`Program::listener`]'s agent.
     pub fn load(&self) -> Result<Option<OwnedFd>, LoadError> {
-        todo!()
+        seccomp::load(&self.filter, self.flags).map_err(|source| LoadError { source })
     }
 
     /// Where the listener's descriptor is to be sent, for a notifying filter.
     pub fn listener(&self) -> Option<&Listener> {
         self.listener.as_ref()
     }
-}
 
-impl Listener {
-    /// Sends the listener's descriptor with the container process state (OCI runtime spec,
-    /// "The Container Process State") as JSON in `state`.
-    pub fn send(&self, listener: OwnedFd, state: &[u8]) -> io::Result<()> {
-        let _ = (listener, state);
-        todo!()
+    /// The compiled instructions.
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.filter
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@
 
 mod arch;
 mod assemble;
+mod evaluate;
 mod policy;
 
 use std::{
@@ -19,6 +20,7 @@ use std::{
 };
 
 pub use arch::Arch;
+pub use evaluate::{Call, evaluate};
 pub use policy::{Action, Comparison, CompileError, Condition, Policy};
 
 /// One instruction of classic BPF: the kernel's `struct sock_filter`.
