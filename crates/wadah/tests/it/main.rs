@@ -1,0 +1,15 @@
+//! End-to-end tests: the real executable as daemon, shim and client, on the real kernel.
+
+mod confinement;
+mod faults;
+mod limits;
+mod network;
+mod run;
+
+use wadah_testkit::Sandbox;
+
+/// A sandbox with the image `busybox`.
+#[track_caller]
+fn sandbox() -> Sandbox {
+    Sandbox::new().unwrap_or_else(|error| panic!("no sandbox: {error:#}"))
+}
