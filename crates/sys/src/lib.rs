@@ -3,7 +3,11 @@
 //! **Invariant:** this is the only crate with unsafe code.
 
 pub mod fd;
+pub mod heap;
 pub mod mount;
 pub mod process;
 pub mod rootfs;
 pub mod seccomp;
+pub mod signalfd;
+pub mod spawn;
+pub mod writeback;

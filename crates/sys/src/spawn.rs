@@ -1,0 +1,213 @@
+//! Starting another executable from a process of many threads, and taking over what was handed
+//! to one so started.
+//!
+//! `posix_spawn` of the C library does not copy the address space, however large the daemon's is,
+//! and gives descriptors their numbers in the child only: no other thread's child can inherit
+//! them by accident.
+
+use std::{
+    ffi::{CString, OsString},
+    io,
+    mem::MaybeUninit,
+    os::{
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStringExt,
+    },
+    ptr,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use rustix::process::Pid;
+
+/// The number that the first descriptor handed on gets.
+pub const FIRST: RawFd = 3;
+
+/// Descriptors are moved above this before they get their numbers, so that none overwrites
+/// another that is still to be moved.
+const ABOVE: RawFd = 64;
+
+/// Starts the file that `executable` refers to, as the leader of a new session, with no signal
+/// blocked or ignored, an empty environment, `/dev/null` as its standard streams, and
+/// `descriptors` from number [`FIRST`] on.
+///
+/// What else of the caller's is not close-on-exec leaks: see [`inherited`].
+pub fn spawn(
+    executable: BorrowedFd<'_>,
+    arguments: impl IntoIterator<Item = OsString>,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<Pid> {
+    let executable = rustix::io::fcntl_dupfd_cloexec(executable, ABOVE)?;
+    let path = CString::new(format!("/proc/self/fd/{}", executable.as_raw_fd()))?;
+    let arguments = arguments.into_iter().map(|it| CString::new(it.into_vec()));
+    let arguments: Vec<CString> = arguments.collect::<Result<_, _>>()?;
+    let mut pointers: Vec<_> = arguments.iter().map(|it| it.as_ptr().cast_mut()).collect();
+    pointers.push(ptr::null_mut());
+    let environment = [ptr::null_mut()];
+
+    let sources: Vec<OwnedFd> = descriptors
+        .iter()
+        .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, ABOVE))
+        .collect::<Result<_, _>>()?;
+    let actions = Actions::new(&sources)?;
+    let attributes = Attributes::new()?;
+    let mut pid = 0;
+    // SAFETY: every pointer is to something initialised that outlives the call, and both arrays
+    // of strings end with a null pointer.
+    check(unsafe {
+        libc::posix_spawn(
+            &raw mut pid,
+            path.as_ptr(),
+            &raw const actions.0,
+            &raw const attributes.0,
+            pointers.as_ptr(),
+            environment.as_ptr(),
+        )
+    })?;
+    Pid::from_raw(pid).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Takes over `count` descriptors that [`spawn`] handed to this process, makes them
+/// close-on-exec, and closes all others but the standard streams. Once, before anything else is
+/// opened; a second call is an error.
+pub fn inherited(count: RawFd) -> io::Result<Vec<OwnedFd>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::SeqCst) {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let end = FIRST.checked_add(count).and_then(|end| u32::try_from(end).ok());
+    let end = end.ok_or(io::ErrorKind::InvalidInput)?;
+    crate::fd::close_from(end)?;
+    let first = u32::try_from(FIRST).expect("BUG: a small number");
+    crate::fd::set_close_on_exec_from(first)?;
+    let mut taken = Vec::new();
+    for number in FIRST..FIRST + count {
+        // SAFETY: takes no pointer; a number that is not open fails with EBADF.
+        if unsafe { libc::fcntl(number, libc::F_GETFD) } == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: it is open, and nothing owns it: this process has just begun, and this code
+        // runs once.
+        taken.push(unsafe { OwnedFd::from_raw_fd(number) });
+    }
+    Ok(taken)
+}
+
+/// What happens to descriptors in the child.
+struct Actions(libc::posix_spawn_file_actions_t);
+
+impl Actions {
+    fn new(sources: &[OwnedFd]) -> io::Result<Self> {
+        let mut actions = MaybeUninit::uninit();
+        // SAFETY: the pointer is to memory of the right size, which the call initialises.
+        check(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) })?;
+        // SAFETY: initialised just now. It may be moved: it holds its memory by pointer.
+        let mut actions = Self(unsafe { actions.assume_init() });
+        for number in 0..FIRST {
+            actions.open_null(number)?;
+        }
+        for (number, source) in (FIRST..).zip(sources) {
+            // SAFETY: `actions` is initialised; both are numbers.
+            check(unsafe {
+                libc::posix_spawn_file_actions_adddup2(
+                    &raw mut actions.0,
+                    source.as_raw_fd(),
+                    number,
+                )
+            })?;
+        }
+        Ok(actions)
+    }
+
+    fn open_null(&mut self, number: RawFd) -> io::Result<()> {
+        let path = c"/dev/null".as_ptr();
+        // SAFETY: `self` is initialised and copies the path, a C string.
+        check(unsafe {
+            libc::posix_spawn_file_actions_addopen(&raw mut self.0, number, path, libc::O_RDWR, 0)
+        })
+    }
+}
+
+impl Drop for Actions {
+    fn drop(&mut self) {
+        // SAFETY: initialised by `new`, and destroyed once.
+        unsafe { libc::posix_spawn_file_actions_destroy(&raw mut self.0) };
+    }
+}
+
+/// The child's session and signals.
+struct Attributes(libc::posix_spawnattr_t);
+
+impl Attributes {
+    fn new() -> io::Result<Self> {
+        let mut attributes = MaybeUninit::uninit();
+        // SAFETY: the pointer is to memory of the right size, which the call initialises.
+        check(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
+        // SAFETY: initialised just now, and free to be moved.
+        let mut attributes = Self(unsafe { attributes.assume_init() });
+        let flags = libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK;
+        let flags = libc::c_short::try_from(flags).expect("BUG: flags fit their type");
+        // SAFETY: `attributes` is initialised.
+        check(unsafe {
+            libc::posix_spawnattr_setflags(&raw mut attributes.0, flags | libc::POSIX_SPAWN_SETSID)
+        })?;
+        let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: the call initialises the set.
+        unsafe { libc::sigemptyset(signals.as_mut_ptr()) };
+        // SAFETY: both are initialised.
+        check(unsafe {
+            libc::posix_spawnattr_setsigmask(&raw mut attributes.0, signals.as_ptr())
+        })?;
+        // SAFETY: the call initialises the set.
+        unsafe { libc::sigfillset(signals.as_mut_ptr()) };
+        // SAFETY: both are initialised.
+        check(unsafe {
+            libc::posix_spawnattr_setsigdefault(&raw mut attributes.0, signals.as_ptr())
+        })?;
+        Ok(attributes)
+    }
+}
+
+impl Drop for Attributes {
+    fn drop(&mut self) {
+        // SAFETY: initialised by `new`, and destroyed once.
+        unsafe { libc::posix_spawnattr_destroy(&raw mut self.0) };
+    }
+}
+
+/// These functions return the error's number.
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Read, os::fd::AsFd};
+
+    use rustix::process::{WaitOptions, waitpid};
+
+    use super::*;
+
+    #[test]
+    fn a_spawned_process_gets_its_descriptors_a_session_and_nothing_else() {
+        let shell = File::open("/bin/sh").unwrap();
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let other = File::open("/dev/zero").unwrap();
+        let script = "exec >&3; readlink /proc/self/fd/0 /proc/self/fd/4; \
+                      read stat < /proc/self/stat; set -- $stat; test $6 = $$ && echo leader";
+        let arguments = ["sh", "-c", script].map(Into::into);
+        let pid = spawn(shell.as_fd(), arguments, &[write.as_fd(), other.as_fd()]).unwrap();
+        drop(write);
+        let mut said = String::new();
+        File::from(read).read_to_string(&mut said).unwrap();
+        assert_eq!(said, "/dev/null\n/dev/zero\nleader\n");
+        let (_, status) = waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap();
+        assert_eq!(status.exit_status(), Some(0));
+    }
+
+    #[test]
+    fn what_cannot_be_executed_is_an_error() {
+        let null = File::open("/dev/null").unwrap();
+        let error = spawn(null.as_fd(), ["x".into()], &[]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EACCES));
+    }
+}
