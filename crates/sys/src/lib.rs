@@ -5,8 +5,11 @@
 pub mod fd;
 pub mod heap;
 pub mod mount;
+pub mod netlink;
+pub mod nfnetlink;
 pub mod process;
 pub mod rootfs;
+pub mod rtnetlink;
 pub mod seccomp;
 pub mod signalfd;
 pub mod spawn;
