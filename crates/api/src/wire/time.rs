@@ -1,0 +1,66 @@
+//! Times on the wire.
+//!
+//! **Invariant:** times are RFC 3339 in UTC with up to nine digits of the second, and the absent
+//! one is Go's zero time.
+
+use jiff::Timestamp;
+
+use crate::error::ApiError;
+
+/// What Go prints for a time that was never set.
+pub(crate) const ZERO: &str = "0001-01-01T00:00:00Z";
+
+/// A time, or Go's zero time.
+pub(crate) fn rfc3339(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| ZERO.to_owned(), |it| it.to_string())
+}
+
+/// Reads `since` and `until`: seconds since 1970 with a fraction, or RFC 3339. Zero is absence.
+pub(crate) fn parse(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, ApiError> {
+    let Some(text) = text.filter(|it| *it != "0") else { return Ok(None) };
+    let time = if text.contains('T') { text.parse().ok() } else { from_seconds(text) };
+    let wrong = || ApiError::bad_request(format!("invalid value for \"{name}\": {text:?}"));
+    time.map(Some).ok_or_else(wrong)
+}
+
+fn from_seconds(text: &str) -> Option<Timestamp> {
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_fraction = fraction.len() <= 9 && fraction.bytes().all(|it| it.is_ascii_digit());
+    let nanoseconds = is_fraction.then(|| format!("{fraction:0<9}"))?.parse::<i32>().ok()?;
+    let seconds: i64 = seconds.parse().ok()?;
+    Timestamp::new(seconds, if text.starts_with('-') { -nanoseconds } else { nanoseconds }).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_as_many_digits_as_they_need() {
+        let check = |nanoseconds, expected: &str| {
+            let time = Timestamp::from_nanosecond(nanoseconds).unwrap();
+            assert_eq!(rfc3339(Some(time)), expected);
+        };
+        check(0, "1970-01-01T00:00:00Z");
+        check(1_500_000_000, "1970-01-01T00:00:01.5Z");
+        check(123_456_789, "1970-01-01T00:00:00.123456789Z");
+        assert_eq!(rfc3339(None), "0001-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn unix_times_may_have_a_fraction() {
+        let check = |text, expected: Option<i128>| {
+            let time = parse("since", Some(text)).unwrap();
+            assert_eq!(time.map(Timestamp::as_nanosecond), expected, "{text}");
+        };
+        check("0", None);
+        check("1.5", Some(1_500_000_000));
+        check("1136073600.000000001", Some(1_136_073_600_000_000_001));
+        check("-2", Some(-2_000_000_000));
+        check("1970-01-01T00:00:01Z", Some(1_000_000_000));
+        for text in ["x", "1.x", "1.0000000001", "99999999999999999", "T"] {
+            let error = parse("since", Some(text)).unwrap_err().to_string();
+            assert!(error.contains("since"), "{error}");
+        }
+    }
+}
