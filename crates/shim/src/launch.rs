@@ -1,0 +1,233 @@
+//! How the daemon starts shims, finds those started by its predecessor, and reads what dead ones
+//! left behind.
+//!
+//! **Invariant:** a shim inherits its control connection, perhaps a network namespace, and no
+//! other descriptor; it is in a session of its own, and executes a file that nothing inside a
+//! container can open for writing.
+//! **Invariant:** nothing here waits for a shim: an answer comes over its connection.
+
+use std::{
+    ffi::OsString,
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::{
+            fs::{DirBuilderExt, OpenOptionsExt},
+            net::UnixStream,
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid},
+};
+use wadah_sys::spawn::{self, spawn};
+
+use crate::protocol::{Exit, Launch, State};
+
+/// The number that a shim finds its network namespace under: where the specification names it,
+/// it says `/proc/self/fd/4`.
+pub const NETWORK_NAMESPACE: &str = "/proc/self/fd/4";
+
+/// The files of a run directory.
+pub(crate) const CONFIG: &str = "config.json";
+pub(crate) const LAUNCH: &str = "shim.json";
+pub(crate) const SOCKET: &str = "shim.sock";
+pub(crate) const STATE: &str = "state";
+pub(crate) const EXIT: &str = "exit";
+
+/// Starts shims.
+#[derive(Debug)]
+pub struct Launcher {
+    executable: OwnedFd,
+    arguments: Vec<OsString>,
+}
+
+/// A shim that was started.
+#[derive(Debug)]
+#[must_use = "a shim whose connection is dropped ends when its container does"]
+pub struct Shim {
+    /// The first connection to it.
+    pub connection: UnixStream,
+    /// Its process, a child of the caller.
+    pub process: Child,
+}
+
+/// A shim's process.
+#[derive(Debug)]
+pub struct Child {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+/// What is known of a container from its run directory alone.
+#[derive(Debug, Default)]
+pub struct Remains {
+    /// The last state that the shim wrote down; it does not know of the end.
+    pub state: Option<State>,
+    /// How the container ended.
+    pub exit: Option<Exit>,
+}
+
+/// Why a shim was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// Something about the run directory.
+    #[error("cannot write {path:?}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The parameters cannot be written as JSON.
+    #[error("cannot write down how to start container {id}")]
+    Serialize {
+        /// The container.
+        id: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// There is no connection to give it.
+    #[error("cannot make a connection for the shim of container {id}")]
+    Connection {
+        /// The container.
+        id: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// It cannot be executed.
+    #[error("cannot start the shim of container {id}")]
+    Spawn {
+        /// The container.
+        id: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl Launcher {
+    /// Starts shims by executing `executable` with `arguments` before those of
+    /// [`crate::supervise::main`].
+    ///
+    /// `executable` should come from `wadah_runtime::protect`.
+    pub fn new<T: Into<OsString>>(
+        executable: OwnedFd,
+        arguments: impl IntoIterator<Item = T>,
+    ) -> Self {
+        Self { executable, arguments: arguments.into_iter().map(Into::into).collect() }
+    }
+
+    /// Starts the shim of one container, which at once begins to make it. `spec` is the OCI
+    /// specification as JSON; `network` the namespace that it calls [`NETWORK_NAMESPACE`].
+    ///
+    /// # Errors
+    /// If it was not started. A run directory may have been made.
+    pub fn launch(
+        &self,
+        launch: &Launch,
+        spec: &[u8],
+        network: Option<BorrowedFd<'_>>,
+    ) -> Result<Shim, LaunchError> {
+        let id = || launch.id.clone();
+        write_run_dir(launch, spec)?;
+        let (ours, theirs) =
+            UnixStream::pair().map_err(|source| LaunchError::Connection { id: id(), source })?;
+        let mut descriptors = vec![theirs.as_fd()];
+        descriptors.extend(network);
+        let own = [launch.run_dir.clone().into(), descriptors.len().to_string().into()];
+        let arguments = self.arguments.iter().cloned().chain(own);
+        let pid = spawn(self.executable.as_fd(), arguments, &descriptors)
+            .map_err(|source| LaunchError::Spawn { id: id(), source })?;
+        // Our child, not reaped yet: the number is its.
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())
+            .map_err(|source| LaunchError::Spawn { id: id(), source: source.into() })?;
+        Ok(Shim { connection: ours, process: Child { pid, pidfd } })
+    }
+}
+
+impl Child {
+    /// Its number.
+    #[must_use]
+    pub const fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Reaps it if it has ended; says whether it had.
+    ///
+    /// # Errors
+    /// If it is no child of this process.
+    pub fn try_reap(&self) -> io::Result<bool> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        Ok(waitid(WaitId::PidFd(self.pidfd.as_fd()), options)?.is_some())
+    }
+}
+
+/// Readable when the process has ended.
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Connects to the shim of a run directory. `ConnectionRefused` and `NotFound` mean that there
+/// is none any more: see [`remains`].
+///
+/// # Errors
+/// Those of `connect`.
+pub fn reattach(run_dir: &Path) -> io::Result<UnixStream> {
+    let (_directory, path) = socket_path(run_dir)?;
+    UnixStream::connect(path)
+}
+
+/// Reads what a shim left in its run directory. What is unreadable counts as absent.
+#[must_use]
+pub fn remains(run_dir: &Path) -> Remains {
+    fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
+        serde_json::from_slice(&fs::read(path).ok()?).ok()
+    }
+    Remains { state: read(&run_dir.join(STATE)), exit: read(&run_dir.join(EXIT)) }
+}
+
+/// A name for the socket that is short enough for a socket's address (108 bytes), however long
+/// the run directory's is. Valid as long as the directory returned with it is open.
+pub(crate) fn socket_path(run_dir: &Path) -> io::Result<(OwnedFd, PathBuf)> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(run_dir, flags, Mode::empty())?;
+    let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
+    Ok((directory, path.into()))
+}
+
+/// Writes down what the shim is to read.
+fn write_run_dir(launch: &Launch, spec: &[u8]) -> Result<(), LaunchError> {
+    let directory = &launch.run_dir;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|source| LaunchError::Write { path: directory.clone(), source })?;
+    let launch_json = serde_json::to_vec(launch)
+        .map_err(|source| LaunchError::Serialize { id: launch.id.clone(), source })?;
+    // What an earlier run of the container left says nothing about this one.
+    for name in [EXIT, STATE, SOCKET] {
+        drop(fs::remove_file(directory.join(name)));
+    }
+    for (name, bytes) in [(LAUNCH, &launch_json[..]), (CONFIG, spec)] {
+        let path = directory.join(name);
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(bytes))
+            .map_err(|source| LaunchError::Write { path, source })?;
+    }
+    Ok(())
+}
+
+// The name above and the order in which `launch` hands descriptors over are one decision.
+const _: () = assert!(spawn::FIRST == 3);
