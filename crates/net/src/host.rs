@@ -1,0 +1,255 @@
+//! A host: the bridges, endpoints and published ports of one network namespace.
+//!
+//! A [`Host`] remembers what it was asked for, and can therefore put right what others undo: a
+//! port published while an administrator has just flushed the ruleset restores all of it.
+//! [`Host::reconcile`] is the same for what an earlier daemon left.
+//!
+//! **Invariant:** a bridge's firewall elements are there before the bridge is, and go after it.
+//! **Invariant:** nothing deletes a veth pair while somebody waits; the kernel needs tens of
+//! milliseconds for it.
+
+mod address_plan;
+mod attach;
+mod bridge;
+mod reconcile;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use rustix::io::Errno;
+use wadah_sys::{
+    netlink::NetlinkError,
+    nfnetlink::{Family, FlowFilter, TableSocket},
+    rtnetlink::RouteSocket,
+};
+
+use crate::{
+    Bridge, NetError, Protocol, Publication,
+    firewall::{self, Elements, family_of},
+    sysctl,
+};
+
+pub use reconcile::{Expected, Report};
+
+/// Marks our links: the group of every bridge and of the host's side of every veth pair, by which
+/// a later daemon knows them. The letters `WADH`.
+const GROUP: u32 = 0x5741_4448;
+
+const FAMILIES: [Family; 2] = [Family::Ipv4, Family::Ipv6];
+
+/// The network namespace in which it was opened.
+#[derive(Debug)]
+pub struct Host {
+    links: Mutex<RouteSocket>,
+    tables: Mutex<TableSocket>,
+    wanted: Mutex<Wanted>,
+}
+
+/// What this host was asked for.
+#[derive(Debug, Default)]
+struct Wanted {
+    bridges: BTreeMap<String, Bridge>,
+    publications: BTreeSet<Publication>,
+    /// Veth names in use or about to be.
+    veths: BTreeSet<String>,
+    /// Whether the host forwarded nothing before us.
+    closed: bool,
+}
+
+impl Host {
+    /// Opens the calling thread's network namespace. Changes nothing.
+    pub fn open() -> Result<Self, NetError> {
+        let links = RouteSocket::open().map_err(NetError::netlink("configure links"))?;
+        let tables = TableSocket::open().map_err(firewall::no_socket)?;
+        let (links, tables) = (Mutex::new(links), Mutex::new(tables));
+        Ok(Self { links, tables, wanted: Mutex::default() })
+    }
+
+    /// Makes this host forward, and the firewall be what it should.
+    ///
+    /// A host that was no router stays none for others: it forwards only what concerns our
+    /// bridges.
+    pub fn ensure_firewall(&self) -> Result<(), NetError> {
+        let mut wanted = wanted(self);
+        let closed = Elements::new(Family::Ipv4, [], [], true);
+        if !sysctl::is_on("ipv4/ip_forward")? {
+            wanted.closed = true;
+        } else if !wanted.closed {
+            // An earlier daemon may have made it forward, and said so.
+            let present = firewall::present(&mut tables(self), Family::Ipv4, &closed);
+            wanted.closed = present.map_err(firewall::unreadable)?;
+        }
+        // The rules first: between the two the host would forward everything.
+        self.restore(&wanted)?;
+        if wanted.closed {
+            sysctl::set("ipv4/ip_forward", "1")?;
+        }
+        Ok(())
+    }
+
+    /// Removes the firewall, for a host that is to forget us.
+    pub fn remove_firewall(&self) -> Result<(), NetError> {
+        let _wanted = wanted(self);
+        FAMILIES.into_iter().try_for_each(|it| firewall::remove(&mut tables(self), it))
+    }
+
+    /// Publishes ports, all or none.
+    ///
+    /// Flows of UDP clients that were talking to such a port already are forgotten, so that their
+    /// next packet reaches the container.
+    pub fn publish(&self, publications: &[Publication]) -> Result<(), NetError> {
+        publications.iter().try_for_each(same_family)?;
+        let Some(first) = publications.first() else { return Ok(()) };
+        let mut wanted = wanted(self);
+        for family in FAMILIES {
+            let elements = Elements::new(family, [], publications, false);
+            match self.add_elements(&wanted, family, &elements) {
+                Ok(()) => {}
+                Err(NetError::Netlink { source, .. }) if is_taken(&source) => {
+                    return Err(NetError::PortLeadsElsewhere { publication: *first });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        wanted.publications.extend(publications);
+        drop(wanted);
+        self.forget_flows(publications, false)
+    }
+
+    /// Takes ports back; those that are not published are left alone.
+    pub fn unpublish(&self, publications: &[Publication]) -> Result<(), NetError> {
+        let mut wanted = wanted(self);
+        publications.iter().for_each(|it| {
+            wanted.publications.remove(it);
+        });
+        for family in FAMILIES {
+            let elements = Elements::new(family, [], publications, false);
+            if !elements.is_empty() {
+                firewall::delete(&mut tables(self), family, &elements)
+                    .map_err(NetError::netlink("take published ports back"))?;
+            }
+        }
+        drop(wanted);
+        self.forget_flows(publications, true)
+    }
+
+    /// Puts the firewall right if it is not what it should be. Cheap when it is.
+    pub fn heal_firewall(&self) -> Result<bool, NetError> {
+        let wanted = wanted(self);
+        self.restore(&wanted)
+    }
+
+    /// Restores both families' tables; whether anything was wrong. A family that nothing needs
+    /// has no table.
+    fn restore(&self, wanted: &Wanted) -> Result<bool, NetError> {
+        let mut tables = tables(self);
+        let mut changed = false;
+        for family in FAMILIES {
+            if wanted.needs(family) {
+                let restored = firewall::restore(&mut tables, family, &wanted.elements(family))?;
+                changed |= restored != firewall::Restored::default();
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Adds elements; if the table is gone, restores all of it first.
+    fn add_elements(
+        &self,
+        wanted: &Wanted,
+        family: Family,
+        elements: &Elements,
+    ) -> Result<(), NetError> {
+        if elements.is_empty() {
+            return Ok(());
+        }
+        let add = || firewall::add(&mut tables(self), family, elements);
+        match add() {
+            Err(error) if error.errno() == Some(Errno::NOENT) => {
+                firewall::restore(&mut tables(self), family, &wanted.elements(family))?;
+                add()
+            }
+            result => result,
+        }
+        .map_err(NetError::netlink("add to the firewall"))
+    }
+
+    /// Forgets UDP flows that a change has made untrue.
+    fn forget_flows(&self, publications: &[Publication], gone: bool) -> Result<(), NetError> {
+        let udp = publications.iter().filter(|it| it.protocol == Protocol::Udp);
+        let mut filters = Vec::new();
+        for it in udp {
+            let protocol = it.protocol.number();
+            if gone {
+                let (address, port) = (it.container_address, it.container_port);
+                filters.push(FlowFilter::AnsweredBy { protocol, address, port });
+                continue;
+            }
+            let port = it.host_port;
+            let own = match it.specific_address() {
+                Some(address) => vec![address],
+                None => self.own_addresses(family_of(it.container_address))?,
+            };
+            let towards = |address| FlowFilter::Towards { protocol, address, port };
+            filters.extend(own.into_iter().map(towards));
+        }
+        match tables(self).forget_flows(&filters) {
+            Ok(()) => Ok(()),
+            Err(error) if is_untracked(&error) => Ok(()),
+            Err(source) => Err(NetError::netlink("forget connections")(source)),
+        }
+    }
+}
+
+impl Wanted {
+    fn elements(&self, family: Family) -> Elements {
+        Elements::new(family, self.bridges.values(), &self.publications, self.is_closed(family))
+    }
+
+    fn is_closed(&self, family: Family) -> bool {
+        self.closed && family == Family::Ipv4
+    }
+
+    /// IPv4's table is always there: it guards the loopback. IPv6's only if a network has IPv6.
+    fn needs(&self, family: Family) -> bool {
+        let mut gateways = self.bridges.values().flat_map(|it| &it.gateways);
+        family == Family::Ipv4 || gateways.any(|it| family_of(it.address()) == family)
+    }
+}
+
+fn same_family(publication: &Publication) -> Result<(), NetError> {
+    match publication.host_address {
+        Some(address) if address.is_ipv4() != publication.container_address.is_ipv4() => {
+            Err(NetError::MixedFamilies { publication: *publication })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The key is there with other data: `EEXIST`, and `EBUSY` in older kernels.
+fn is_taken(error: &NetlinkError) -> bool {
+    matches!(error.errno(), Some(Errno::EXIST | Errno::BUSY))
+}
+
+/// The kernel does not track connections over netlink, or cannot filter them, or there was none
+/// to forget. Then UDP clients have to pause for their flow to end.
+fn is_untracked(error: &NetlinkError) -> bool {
+    matches!(error.errno(), Some(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOENT))
+}
+
+// A poisoned lock is taken all the same: a socket skips stale answers, and what is wanted is
+// changed in single steps.
+
+fn links(host: &Host) -> MutexGuard<'_, RouteSocket> {
+    host.links.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn tables(host: &Host) -> MutexGuard<'_, TableSocket> {
+    host.tables.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wanted(host: &Host) -> MutexGuard<'_, Wanted> {
+    host.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+}
