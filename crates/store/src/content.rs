@@ -38,9 +38,9 @@ pub struct Content {
 
 /// A blob being written. Dropping it removes what was written.
 #[must_use = "an unfinished blob is removed"]
-pub struct Ingest<'a> {
-    content: &'a Content,
-    file: TemporaryFile,
+pub struct Ingest {
+    file: File,
+    path: TemporaryPath,
     hasher: Hasher,
     length: u64,
     limit: u64,
@@ -54,7 +54,7 @@ pub struct Spooled {
     pub digest: Digest,
     /// The number of its bytes.
     pub size: u64,
-    file: TemporaryFile,
+    file: TemporaryPath,
 }
 
 /// Why a blob was not kept, or not given.
@@ -91,11 +91,10 @@ pub enum ContentError {
     Disk(#[from] DiskError),
 }
 
-/// A file that is removed when dropped, unless it was renamed away.
+/// A file that is removed when this is dropped, unless it was renamed away.
 #[derive(Debug)]
-struct TemporaryFile {
+struct TemporaryPath {
     path: PathBuf,
-    file: File,
     kept: bool,
 }
 
@@ -109,10 +108,17 @@ impl Content {
     }
 
     /// Begins a blob of at most `limit` bytes.
-    pub fn begin(&self, limit: u64) -> Result<Ingest<'_>, ContentError> {
+    pub fn begin(&self, limit: u64) -> Result<Ingest, ContentError> {
         let number = self.sequence.fetch_add(1, Ordering::Relaxed);
-        let file = TemporaryFile::create(self.ingest.join(format!("blob-{number}")))?;
-        Ok(Ingest { content: self, file, hasher: Hasher::default(), length: 0, limit })
+        let path = self.ingest.join(format!("blob-{number}"));
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(DiskError::new("create", &path))?;
+        let path = TemporaryPath { path, kept: false };
+        Ok(Ingest { file, path, hasher: Hasher::default(), length: 0, limit })
     }
 
     /// Keeps everything that `reader` gives, up to `limit` bytes, as a blob. It must have the
@@ -232,8 +238,9 @@ fn flush_all(blobs: &[Spooled]) -> Result<(), ContentError> {
     const THREADS: usize = 4;
     let flush = |blobs: &[Spooled]| -> Result<(), ContentError> {
         for blob in blobs {
-            let flushed = blob.file.file.sync_data();
-            flushed.map_err(DiskError::new("flush", &blob.file.path))?;
+            let path = &blob.file.path;
+            let flushed = File::open(path).and_then(|it| it.sync_all());
+            flushed.map_err(DiskError::new("flush", path))?;
         }
         Ok(())
     };
@@ -247,11 +254,11 @@ fn flush_all(blobs: &[Spooled]) -> Result<(), ContentError> {
         let join = |it: thread::ScopedJoinHandle<'_, Result<(), ContentError>>| {
             it.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };
-        threads.into_iter().map(join).collect()
+        threads.into_iter().try_for_each(join)
     })
 }
 
-impl Ingest<'_> {
+impl Ingest {
     /// Adds bytes to the blob.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), ContentError> {
         let before = self.length;
@@ -260,12 +267,11 @@ impl Ingest<'_> {
             return Err(ContentError::TooLong { limit: self.limit });
         }
         self.hasher.update(bytes);
-        let file = &mut self.file;
-        file.file.write_all(bytes).map_err(DiskError::new("write", &file.path))?;
+        self.file.write_all(bytes).map_err(DiskError::new("write", &self.path.path))?;
         if before / WRITEBACK_STEP != self.length / WRITEBACK_STEP {
             let from = before - before % WRITEBACK_STEP;
             // Only a hint: the flush at the end is what counts.
-            start_writeback(file.file.as_fd(), from, self.length - from).unwrap_or_default();
+            start_writeback(self.file.as_fd(), from, self.length - from).unwrap_or_default();
         }
         Ok(())
     }
@@ -277,13 +283,8 @@ impl Ingest<'_> {
             Some(expected) if *expected != found => {
                 Err(ContentError::Mismatch { expected: *expected, found })
             }
-            _ => Ok(Spooled { digest: found, size: self.length, file: self.file }),
+            _ => Ok(Spooled { digest: found, size: self.length, file: self.path }),
         }
-    }
-
-    /// The store this goes to.
-    pub fn content(&self) -> &Content {
-        self.content
     }
 }
 
@@ -294,19 +295,7 @@ impl Spooled {
     }
 }
 
-impl TemporaryFile {
-    fn create(path: PathBuf) -> Result<Self, DiskError> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(DiskError::new("create", &path))?;
-        Ok(Self { path, file, kept: false })
-    }
-}
-
-impl Drop for TemporaryFile {
+impl Drop for TemporaryPath {
     fn drop(&mut self) {
         if !self.kept {
             // What cannot be removed now is swept at the next start.

@@ -56,6 +56,13 @@ pub struct Table<'a, V> {
     record: PhantomData<fn() -> V>,
 }
 
+/// Changes to several tables that are made together, or not at all.
+#[derive(Debug, Default)]
+#[must_use = "a batch changes nothing until it is committed"]
+pub struct Batch {
+    changes: Vec<Change>,
+}
+
 /// A whole table as it was read.
 #[derive(Debug)]
 pub struct Rows<V> {
@@ -127,9 +134,27 @@ impl Database {
         Table { database: self, record: PhantomData }
     }
 
+    /// Makes all changes of a batch, durably.
+    pub fn commit(&self, batch: Batch) -> Result<(), DatabaseError> {
+        self.writer.submit(batch.changes, true).wait()
+    }
+
     /// Waits until everything put so far, also lazily, is durable.
     pub fn flush(&self) -> Result<(), DatabaseError> {
         self.writer.submit(Vec::new(), true).wait()
+    }
+}
+
+impl Batch {
+    /// Writes a record.
+    pub fn put<V: Record>(&mut self, key: &str, record: &V) -> Result<(), DatabaseError> {
+        self.changes.push(Table::change(key, record)?);
+        Ok(())
+    }
+
+    /// Removes a record. One that is not there is fine.
+    pub fn remove<V: Record>(&mut self, key: &str) {
+        self.changes.push(Change { table: V::TABLE, key: key.into(), value: None });
     }
 }
 

@@ -235,18 +235,22 @@ impl Layers {
         self.known().values().cloned().collect()
     }
 
-    /// Takes a layer away, unless another lies on it, and deletes it. One that is not there is
-    /// fine.
+    /// Deletes a layer, unless another lies on it. One that is not there is fine.
     pub fn remove(&self, chain_id: &ChainId) -> Result<(), LayerError> {
+        let away = self.take_away(chain_id)?;
+        Ok(away.map_or(Ok(()), |it| remove_tree(&it))?)
+    }
+
+    /// Takes a layer away, unless another lies on it, into the path returned, which the caller
+    /// deletes with [`remove_tree`] when it has time; the next start does so otherwise.
+    pub fn take_away(&self, chain_id: &ChainId) -> Result<Option<PathBuf>, LayerError> {
         let mut known = self.known();
         if let Some(above) = known.values().find(|it| it.below == Some(*chain_id)) {
             let above = above.chain_id;
             return Err(LayerError::InUse { chain_id: *chain_id, above });
         }
         known.remove(chain_id);
-        let away = self.take_away(&self.place(chain_id))?;
-        drop(known);
-        Ok(away.map_or(Ok(()), |it| remove_tree(&it))?)
+        Ok(self.rename_away(&self.place(chain_id))?)
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<ChainId, Layer>> {
@@ -257,7 +261,7 @@ impl Layers {
         self.root.join(chain_id.hex())
     }
 
-    fn take_away(&self, path: &Path) -> Result<Option<PathBuf>, DiskError> {
+    fn rename_away(&self, path: &Path) -> Result<Option<PathBuf>, DiskError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         loop {
             let number = self.sequence.fetch_add(1, Ordering::Relaxed);
@@ -328,7 +332,7 @@ impl Layers {
 
     /// Deletes in the background: this is on the way of the daemon's start.
     fn drop_away(&self, path: &Path) -> Result<(), LayerError> {
-        if let Some(away) = self.take_away(path)? {
+        if let Some(away) = self.rename_away(path)? {
             let away = Arc::new(away);
             let delete = {
                 let away = Arc::clone(&away);

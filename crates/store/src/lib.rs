@@ -20,7 +20,7 @@ mod tree;
 mod writable;
 
 pub use content::{Content, ContentError, Ingest, Spooled};
-pub use database::{Database, DatabaseError, Pending, Record, Rows, Table};
+pub use database::{Batch, Database, DatabaseError, Pending, Record, Rows, Table};
 pub use disk::{DiskError, write_atomically};
 pub use layers::{
     Compression, Layer, LayerError, Layers, Staged, TreeSize, UnpackError, decompressed,

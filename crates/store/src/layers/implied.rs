@@ -33,7 +33,7 @@ pub(super) fn settle(staged: &Path, lower: &[PathBuf]) -> Result<(), DiskError> 
 }
 
 fn settle_all(staged: &Path, journal: &Path, lower: &[PathBuf]) -> io::Result<()> {
-    let root = open_child(CWD, &staged.join("fs"))?;
+    let root = open_child(CWD, staged.join("fs"))?;
     let lower: Vec<OwnedFd> =
         lower.iter().map(|it| File::open(it).map(OwnedFd::from)).collect::<io::Result<_>>()?;
     for record in Records::open(journal)? {
