@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body_util::BodyExt;
 use hyper::{
-    HeaderMap,
+    HeaderMap, Method,
     body::{Body, Incoming},
     header,
 };
@@ -36,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request, its path taken apart.
 pub(crate) struct Call {
+    /// Its method.
+    pub(crate) method: Method,
     /// The version it speaks.
     pub(crate) version: Version,
     /// What stood in the braces of its route.

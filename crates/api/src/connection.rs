@@ -45,6 +45,8 @@ pub(crate) async fn serve(
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
+        // As Go writes them: not every client of a raw socket ignores case.
+        .title_case_headers(true)
         .serve_connection(TokioIo::new(gate), service);
     let mut stopped = pin!(stop.cancelled());
     let mut is_stopping = false;

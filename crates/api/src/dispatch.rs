@@ -85,7 +85,8 @@ fn prepare(
     let operation = route.operation.ok_or_else(|| {
         answer(ApiError::not_implemented(format!("{} {}", route.method, route.pattern)))
     })?;
-    let call = Call { version, name, query, headers: head.headers, body, hides_eof };
+    let call =
+        Call { method: head.method, version, name, query, headers: head.headers, body, hides_eof };
     if matches!(operation, Operation::ContainerAttach | Operation::ExecStart) {
         call.will_hijack();
     }
@@ -97,7 +98,7 @@ async fn run(engine: &Engine, operation: Operation, call: Call) -> Result<Reply,
     use Operation as Op;
     let Engine { containers, execs, networks, events, system, .. } = engine;
     match operation {
-        Op::Ping => Ok(system::ping()),
+        Op::Ping => Ok(system::ping(&call)),
         Op::Version => Ok(system::version(system)),
         Op::Info => system::info(system).await,
         Op::Events => events::watch(events, &call),

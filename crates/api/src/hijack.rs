@@ -10,6 +10,7 @@
 use std::{io, ops::ControlFlow, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use hyper::header::HeaderName;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::mpsc,
@@ -102,13 +103,20 @@ impl Hijack {
             head.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: tcp\r\n");
         }
         for (name, value) in common_headers() {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            for part in [title_case(&name).as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 head.extend_from_slice(part);
             }
         }
         head.extend_from_slice(b"\r\n");
         head
     }
+}
+
+/// A header's name as hyper writes it on the other replies.
+fn title_case(name: &HeaderName) -> String {
+    let words = name.as_str().split('-');
+    let titled = words.map(|word| word[..1].to_ascii_uppercase() + &word[1..]);
+    titled.collect::<Vec<_>>().join("-")
 }
 
 /// The client's direction.

@@ -310,6 +310,6 @@ mod tests {
             let error = Object::parse(text.as_bytes()).unwrap_err();
             assert_eq!(error.status().as_u16(), 400, "{text:.10}");
         }
-        assert!(Object::parse(b"{\"a\":\"\xff\"}").is_err());
+        Object::parse(b"{\"a\":\"\xff\"}").unwrap_err();
     }
 }

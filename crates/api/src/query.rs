@@ -105,7 +105,7 @@ mod tests {
         let error = query.number("bad").unwrap_err().to_string();
         assert_eq!(error, "invalid value \"q\" for bad");
         for text in ["a=%", "a=%2", "a=%zz", "a=%ff"] {
-            assert!(Query::parse(text).is_err(), "{text}");
+            assert_eq!(Query::parse(text).unwrap_err().status().as_u16(), 400, "{text}");
         }
     }
 }

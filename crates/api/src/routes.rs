@@ -101,9 +101,9 @@ fn strip_start<'a>(segments: &'a [String], before: &str) -> Option<&'a [String]>
 }
 
 fn strip_end<'a>(segments: &'a [String], after: &str) -> Option<&'a [String]> {
-    let wanted = after.rsplit('/').filter(|it| !it.is_empty());
-    wanted.fold(Some(segments), |segments, wanted| {
-        segments?.split_last().filter(|(last, _)| *last == wanted).map(|(_, rest)| rest)
+    let mut wanted = after.rsplit('/').filter(|it| !it.is_empty());
+    wanted.try_fold(segments, |segments, wanted| {
+        segments.split_last().filter(|(last, _)| *last == wanted).map(|(_, rest)| rest)
     })
 }
 

@@ -1,16 +1,19 @@
 //! Ping, version, info.
 
+use hyper::Method;
 use wadah_engine::system::System;
 
 use crate::{
+    call::Call,
     error::ApiError,
     reply::Reply,
     wire::{Facts, VersionFacts},
 };
 
-/// `GET` and `HEAD /_ping`. The headers tell what the daemon can: clients decide by them.
-pub(crate) fn ping() -> Reply {
-    Reply::text("OK")
+/// `GET /_ping`, and `HEAD`, whose answer has no length. The headers tell what the daemon can:
+/// clients decide by them.
+pub(crate) fn ping(call: &Call) -> Reply {
+    Reply::text(if call.method == Method::HEAD { "" } else { "OK" })
         // Without a BuildKit of ours, clients build by `POST /build`.
         .with_header("builder-version", "1")
         .with_header("swarm", "inactive")
