@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** this is the only crate with unsafe code.
 
+pub mod bpf;
 pub mod fd;
 pub mod heap;
 pub mod mount;

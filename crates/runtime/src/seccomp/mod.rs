@@ -11,6 +11,7 @@
 mod default;
 mod listener;
 mod spec;
+mod table;
 
 use std::{io, os::fd::OwnedFd, path::PathBuf};
 
