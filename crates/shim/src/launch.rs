@@ -24,6 +24,7 @@ use rustix::{
     fs::{Mode, OFlags},
     process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid},
 };
+use wadah_runtime::cgroup::{Cgroup, CgroupError, Location, LocationError};
 use wadah_sys::spawn::{self, spawn};
 
 use crate::protocol::{Exit, Launch, State};
@@ -32,12 +33,16 @@ use crate::protocol::{Exit, Launch, State};
 /// it says `/proc/self/fd/4`.
 pub const NETWORK_NAMESPACE: &str = "/proc/self/fd/4";
 
-/// The files of a run directory.
-pub(crate) const CONFIG: &str = "config.json";
-pub(crate) const LAUNCH: &str = "shim.json";
-pub(crate) const SOCKET: &str = "shim.sock";
-pub(crate) const STATE: &str = "state";
-pub(crate) const EXIT: &str = "exit";
+/// In a run directory, the OCI specification.
+pub const CONFIG: &str = "config.json";
+/// In a run directory, the [`Launch`].
+pub const LAUNCH: &str = "shim.json";
+/// In a run directory, where the shim listens.
+pub const SOCKET: &str = "shim.sock";
+/// In a run directory, the last [`State`] before the end.
+pub const STATE: &str = "state";
+/// In a run directory, the container's [`Exit`].
+pub const EXIT: &str = "exit";
 
 /// Starts shims.
 #[derive(Debug)]
@@ -106,6 +111,35 @@ pub enum LaunchError {
         id: String,
         /// The kernel's answer.
         source: io::Error,
+    },
+}
+
+/// Why something of a dead shim's container is left.
+#[derive(Debug, thiserror::Error)]
+pub enum BuryError {
+    /// The run directory is not readable.
+    #[error("cannot read {path:?}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It names no control group.
+    #[error("cannot find the control group of container {id}")]
+    Location {
+        /// The container.
+        id: String,
+        /// Why.
+        source: LocationError,
+    },
+    /// The control group cannot be emptied and deleted.
+    #[error("cannot delete the control group of container {id}")]
+    Cgroup {
+        /// The container.
+        id: String,
+        /// Why.
+        source: CgroupError,
     },
 }
 
@@ -190,6 +224,28 @@ pub fn remains(run_dir: &Path) -> Remains {
         serde_json::from_slice(&fs::read(path).ok()?).ok()
     }
     Remains { state: read(&run_dir.join(STATE)), exit: read(&run_dir.join(EXIT)) }
+}
+
+/// Removes what a dead shim left behind: kills what is in its container's control group, and
+/// deletes that. The run directory is the caller's to remove.
+///
+/// # Errors
+/// If the run directory does not say what it was for, or something of it outlives this.
+pub fn bury(run_dir: &Path) -> Result<(), BuryError> {
+    let path = run_dir.join(LAUNCH);
+    let launch = fs::read(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+    let launch: Launch = launch.map_err(|source| BuryError::Read { path, source })?;
+    let failed = |source| BuryError::Cgroup { id: launch.id.clone(), source };
+    let location = Location::new(&launch.cgroup)
+        .map_err(|source| BuryError::Location { id: launch.id.clone(), source })?;
+    let cgroup = match Cgroup::open(&location) {
+        Err(CgroupError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(());
+        }
+        opened => opened.map_err(failed)?,
+    };
+    cgroup.kill_all().map_err(failed)?;
+    cgroup.delete().map_err(failed)
 }
 
 /// A name for the socket that is short enough for a socket's address (108 bytes), however long

@@ -111,6 +111,10 @@ pub enum Call {
     /// Starts another process in the container; answered when its executable runs.
     Exec(Box<Exec>),
     /// Connects this connection to the streams of a process. Output from now on, in frames.
+    ///
+    /// After the process's end come its last bytes, [`Kind::OutputEof`], and its exit as an
+    /// [`Event`]; then the shim closes its side, unless the connection has subscribed to events.
+    /// A connection that is closed detaches, and closes no input: [`Kind::StdinEof`] does.
     Attach {
         /// The exec session; the init if absent.
         #[serde(default)]

@@ -4,6 +4,7 @@
 //! [`PATIENCE`] once; then the connection is [`Trust::Lossy`] until it has caught up.
 
 use std::{
+    net::Shutdown,
     os::{
         fd::{AsFd, BorrowedFd},
         unix::net::UnixStream,
@@ -72,6 +73,8 @@ pub(super) struct Connection {
     pub(super) subscribed: bool,
     /// What it is attached to; also after that process's end.
     pub(super) attachment: Option<Attachment>,
+    /// Whether nothing more will be sent than what waits.
+    last_words: bool,
     trust: Trust,
     reading: Reading,
     interest: EventFlags,
@@ -94,6 +97,7 @@ impl Connection {
             outbox: Outbox::default(),
             subscribed: false,
             attachment: None,
+            last_words: false,
             trust: Trust::Fluent,
             reading: Reading::On,
             interest,
@@ -151,6 +155,13 @@ impl Connection {
         self.flush(poller);
     }
 
+    /// Everything was said: the other side reads an end when it has read the rest. What it still
+    /// says is read until it, too, closes.
+    pub(super) fn finish(&mut self, poller: &Poller) {
+        self.last_words = true;
+        self.flush(poller);
+    }
+
     /// Sends output of its process.
     pub(super) fn offer(&mut self, source: Source, bytes: &[u8], poller: &Poller) {
         let kind = match source {
@@ -171,6 +182,10 @@ impl Connection {
         match self.outbox.flush(self.socket.as_fd()) {
             Err(_) => self.deafen(),
             Ok(progress) => self.update_trust(progress),
+        }
+        if self.last_words && self.outbox.is_empty() {
+            // An error would mean that the other side is gone.
+            drop(self.socket.shutdown(Shutdown::Write));
         }
         self.update_interest(poller);
     }

@@ -321,6 +321,9 @@ impl Supervisor {
         self.tell_subscribers(&event, Some(key));
         for connection in self.connections.values_mut().filter(|it| it.is_attached_to(key)) {
             connection.set_reading(Reading::On, &self.poller);
+            if !connection.subscribed {
+                connection.finish(&self.poller);
+            }
         }
         if key == ProcessKey::INIT {
             // After everyone was told, because it takes its time.
@@ -421,11 +424,10 @@ impl Supervisor {
     fn disconnect(&mut self, key: ConnectionKey) {
         let Some(mut connection) = self.connections.remove(&key) else { return };
         connection.set_reading(Reading::Parked, &self.poller);
-        let Some(attachment) = connection.attachment else { return };
-        if attachment.streams.stdin {
-            self.input_ended(attachment.process);
+        // What it wrote stays written, and the input open: whoever leaves may come back.
+        if let Some(attachment) = connection.attachment {
+            self.hold_or_release(attachment.process);
         }
-        self.hold_or_release(attachment.process);
     }
 
     /// Who wrote to a process has finished.
