@@ -109,7 +109,7 @@ pub enum CreateError {
     #[error("hook {path:?} of {kind} failed: {problem}")]
     Hook {
         /// `prestart`, `createRuntime`, …
-        kind: &'static str,
+        kind: String,
         /// The hook's executable.
         path: PathBuf,
         /// How, with the end of what it wrote to its standard error.
@@ -141,7 +141,7 @@ pub enum StartError {
     #[error("hook {path:?} of {kind} failed: {problem}")]
     Hook {
         /// `startContainer` or `poststart`.
-        kind: &'static str,
+        kind: String,
         /// The hook's executable.
         path: PathBuf,
         /// How.

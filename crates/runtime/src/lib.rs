@@ -11,10 +11,14 @@
 //! descriptor, never by name.
 //! **Absent:** state on disk, supervision, logs. Those are the callers', `shim` and [`command`].
 
+mod birth;
+mod channel;
 mod child;
 mod create;
 mod error;
 mod exec;
+mod idmap;
+mod plan;
 mod request;
 
 pub mod cgroup;
