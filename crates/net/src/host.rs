@@ -73,20 +73,10 @@ impl Host {
     /// bridges.
     pub fn ensure_firewall(&self) -> Result<(), NetError> {
         let mut wanted = wanted(self);
-        let closed = Elements::new(Family::Ipv4, [], [], true);
-        if !sysctl::is_on("ipv4/ip_forward")? {
-            wanted.closed = true;
-        } else if !wanted.closed {
-            // An earlier daemon may have made it forward, and said so.
-            let present = firewall::present(&mut tables(self), Family::Ipv4, &closed);
-            wanted.closed = present.map_err(firewall::unreadable)?;
-        }
+        self.find_out_whether_closed(&mut wanted)?;
         // The rules first: between the two the host would forward everything.
         self.restore(&wanted)?;
-        if wanted.closed {
-            sysctl::set("ipv4/ip_forward", "1")?;
-        }
-        Ok(())
+        if wanted.closed { sysctl::set("ipv4/ip_forward", "1") } else { Ok(()) }
     }
 
     /// Removes the firewall, for a host that is to forget us.
@@ -139,6 +129,20 @@ impl Host {
     pub fn heal_firewall(&self) -> Result<bool, NetError> {
         let wanted = wanted(self);
         self.restore(&wanted)
+    }
+
+    /// A host that does not forward is not to forward for others. One that does may do so because
+    /// of an earlier daemon, which has said so in the firewall; without a firewall of ours it is
+    /// a router, and stays one.
+    fn find_out_whether_closed(&self, wanted: &mut Wanted) -> Result<(), NetError> {
+        if !sysctl::is_on("ipv4/ip_forward")? {
+            wanted.closed = true;
+        } else if !wanted.closed {
+            let closed = Elements::new(Family::Ipv4, [], [], true);
+            let present = firewall::present(&mut tables(self), Family::Ipv4, &closed);
+            wanted.closed = present.map_err(firewall::unreadable)?;
+        }
+        Ok(())
     }
 
     /// Restores both families' tables; whether anything was wrong. A family that nothing needs

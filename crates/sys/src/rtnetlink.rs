@@ -66,7 +66,7 @@ impl RouteSocket {
     pub fn apply(&mut self, changes: &[Change<'_>]) -> Result<(), NetlinkError> {
         let mut messages = Messages::new();
         changes.iter().for_each(|it| it.encode(&mut messages));
-        self.0.send(&mut messages)
+        if changes.is_empty() { Ok(()) } else { self.0.send(&mut messages) }
     }
 
     /// Finds a link by its name; `ENODEV` when there is none.

@@ -28,7 +28,7 @@ pub(super) mod set {
     /// Every network with its bridge.
     pub(crate) const SUBNETS: &str = "subnets";
     /// Networks that go out under the host's address.
-    pub(crate) const MASQUERADE: &str = "masquerade";
+    pub(crate) const MASQUERADE: &str = "masqueraded";
     /// Families that the host forwards only because of us.
     pub(crate) const CLOSED: &str = "closed";
     /// Ports published on all addresses.
@@ -92,6 +92,7 @@ pub(super) fn matches(table: &Table, family: Family) -> bool {
     });
     let sets = sets(family).iter().all(|set| table.sets.iter().any(|it| it.name == set.name));
     table.user_data == Some(user_data(&comment(family)))
+        && table.flags == 0
         && rules == listed
         && (chains, table.chains.len()) == (true, self::chains().len())
         && (sets, table.sets.len()) == (true, self::sets(family).len())

@@ -4,7 +4,7 @@ use std::{net::IpAddr, os::fd::AsFd};
 
 use wadah_sys::rtnetlink::{Change, RouteSocket, Veth};
 
-use crate::{Cidr, Endpoint, EndpointSettings, MacAddress, Namespace, NetError};
+use crate::{Cidr, Endpoint, EndpointSettings, MacAddress, Namespace, NetError, sysctl};
 
 use super::{
     GROUP, Host,
@@ -66,14 +66,26 @@ impl Host {
             mtu: endpoint.mtu,
             group: GROUP,
         };
-        let doing = || format!("plug {} into bridge {name}", endpoint.host_name);
-        socket.apply(&[Change::AddVeth(veth)]).map_err(|source| cannot_make(doing(), source))?;
-        if !endpoint.icc {
-            let link = socket.link(&endpoint.host_name).map_err(NetError::netlink(doing()))?.index;
-            socket.apply(&[Change::Isolate { link }]).map_err(NetError::netlink(doing()))?;
+        let mut changes = vec![Change::AddVeth(veth)];
+        let hairpin = filters_bridged_packets();
+        let isolated = !endpoint.icc && !hairpin;
+        if isolated || hairpin {
+            changes.push(Change::SetPort { name: &endpoint.host_name, isolated, hairpin });
         }
-        Ok(())
+        let doing = format!("plug {} into bridge {name}", endpoint.host_name);
+        socket.apply(&changes).map_err(|source| cannot_make(doing, source))
     }
+}
+
+/// Whether the kernel shows bridged packets to the firewall (`br_netfilter`).
+///
+/// It then translates the destination while it is still bridging, and a container that calls
+/// itself by a published port is sent back by the port it came from: only if hairpin is on. And
+/// one that calls another by a published port never leaves the bridge, where isolated ports would
+/// not let it pass; but then the firewall's forward chain sees what they would have stopped.
+fn filters_bridged_packets() -> bool {
+    // Without `br_netfilter` there is no such parameter.
+    sysctl::is_on("bridge/bridge-nf-call-iptables").unwrap_or(false)
 }
 
 /// Addresses, up, routes: one system call inside the namespace.

@@ -57,9 +57,7 @@ impl Host {
         wanted.bridges = bridges.collect();
         wanted.publications = expected.publications.iter().copied().collect();
         wanted.veths.extend(expected.veths.iter().cloned());
-        if !sysctl::is_on("ipv4/ip_forward")? {
-            wanted.closed = true;
-        }
+        self.find_out_whether_closed(&mut wanted)?;
 
         let mut report = Report::default();
         for family in FAMILIES.into_iter().filter(|it| wanted.needs(*it)) {

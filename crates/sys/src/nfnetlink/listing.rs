@@ -21,6 +21,7 @@ const NFT_MSG_GETSETELEM: u16 = SUBSYSTEM | 13;
 
 /// The attribute that names the table, in chains, rules, sets and lists of elements alike.
 const TABLE: u16 = 1;
+const NFTA_TABLE_FLAGS: u16 = 2;
 const NFTA_TABLE_USERDATA: u16 = 6;
 const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_CHAIN_HOOK: u16 = 4;
@@ -44,6 +45,8 @@ const NFT_SET_ANONYMOUS: u32 = 0x1;
 pub struct Table {
     /// What its author attached: the comment; `None` when there is no such table.
     pub user_data: Option<Vec<u8>>,
+    /// Its flags: 1 when it is dormant.
+    pub flags: u32,
     /// Its chains, in the kernel's order.
     pub chains: Vec<ListedChain>,
     /// Its rules, chain by chain, in order.
@@ -90,13 +93,16 @@ pub struct ListedSet {
 impl TableSocket {
     /// Reads a table's chains, rules and sets; all empty when there is no such table.
     pub fn table(&mut self, family: Family, table: &str) -> Result<Table, NetlinkError> {
-        let user_data =
-            |it: Attributes<'_>| Some(it.find(NFTA_TABLE_USERDATA).unwrap_or_default().to_vec());
-        let user_data = self.list(NFT_MSG_GETTABLE, family, table, user_data)?.pop();
+        let itself = |it: Attributes<'_>| {
+            let flags = it.be32(NFTA_TABLE_FLAGS).unwrap_or_default();
+            Some((it.find(NFTA_TABLE_USERDATA).unwrap_or_default().to_vec(), flags))
+        };
+        let found = self.list(NFT_MSG_GETTABLE, family, table, itself)?.pop();
+        let Some((user_data, flags)) = found else { return Ok(Table::default()) };
         let chains = self.list(NFT_MSG_GETCHAIN, family, table, ListedChain::read)?;
         let rules = self.list(NFT_MSG_GETRULE, family, table, ListedRule::read)?;
         let sets = self.list(NFT_MSG_GETSET, family, table, ListedSet::read)?;
-        Ok(Table { user_data, chains, rules, sets })
+        Ok(Table { user_data: Some(user_data), flags, chains, rules, sets })
     }
 
     /// Reads the elements of a set or map; none when it or its table does not exist.

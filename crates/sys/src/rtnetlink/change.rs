@@ -23,14 +23,15 @@ const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
-const IFLA_PROTINFO: u16 = 12;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const VETH_INFO_PEER: u16 = 1;
 const IFA_F_NODAD: u8 = 0x02;
-const AF_BRIDGE: u8 = 7;
 const AF_INET6: u16 = 10;
 
 const RT_TABLE_MAIN: u8 = 254;
@@ -69,10 +70,14 @@ pub enum Change<'a> {
         /// The link.
         link: u32,
     },
-    /// Cuts a bridge's port off from the other isolated ports.
-    Isolate {
-        /// The link that is the port.
-        link: u32,
+    /// Sets what a bridge's port does.
+    SetPort {
+        /// The name of the link that is the port.
+        name: &'a str,
+        /// Whether it is cut off from the other isolated ports.
+        isolated: bool,
+        /// Whether what comes in by it may go out by it.
+        hairpin: bool,
     },
     /// Deletes a link, both ends of a veth pair. Slow: tens of milliseconds.
     DeleteLink {
@@ -147,25 +152,22 @@ impl Change<'_> {
             Self::AddBridge(bridge) => bridge.encode(messages),
             Self::AddVeth(veth) => veth.encode(messages),
             Self::SetUp { link } => {
-                messages.begin(RTM_NEWLINK, NLM_F_ACK, &link_header(0, *link, UP));
+                messages.begin(RTM_NEWLINK, NLM_F_ACK, &link_header(*link, UP));
             }
             Self::Join { link, master } => {
-                messages.begin(RTM_NEWLINK, NLM_F_ACK, &link_header(0, *link, 0));
+                messages.begin(RTM_NEWLINK, NLM_F_ACK, &link_header(*link, 0));
                 messages.u32(IFLA_MASTER, *master);
             }
             Self::SetMtu { link, mtu } => {
-                messages.begin(RTM_NEWLINK, NLM_F_ACK, &link_header(0, *link, 0));
+                messages.begin(RTM_NEWLINK, NLM_F_ACK, &link_header(*link, 0));
                 messages.u32(IFLA_MTU, *mtu);
             }
             Self::NoLinkLocal { link } => no_link_local(messages, *link),
-            Self::Isolate { link } => {
-                messages.begin(RTM_NEWLINK, NLM_F_ACK, &link_header(AF_BRIDGE, *link, 0));
-                let port = messages.open(IFLA_PROTINFO);
-                messages.attribute(IFLA_BRPORT_ISOLATED, &[1]);
-                messages.close(port);
+            Self::SetPort { name, isolated, hairpin } => {
+                encode_port(messages, name, *isolated, *hairpin);
             }
             Self::DeleteLink { link } => {
-                messages.begin(RTM_DELLINK, NLM_F_ACK, &link_header(0, *link, 0));
+                messages.begin(RTM_DELLINK, NLM_F_ACK, &link_header(*link, 0));
             }
             Self::AddAddress { link, address, prefix } => {
                 let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
@@ -183,7 +185,7 @@ impl Change<'_> {
 
 impl Bridge<'_> {
     fn encode(&self, messages: &mut Messages) {
-        messages.begin(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &link_header(0, 0, 0));
+        messages.begin(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &link_header(0, 0));
         messages.text(IFLA_IFNAME, self.name);
         messages.attribute(IFLA_ADDRESS, &self.mac);
         messages.u32(IFLA_GROUP, self.group);
@@ -201,7 +203,7 @@ impl Bridge<'_> {
 
 impl Veth<'_> {
     fn encode(&self, messages: &mut Messages) {
-        messages.begin(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &link_header(0, 0, UP));
+        messages.begin(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, &link_header(0, UP));
         messages.text(IFLA_IFNAME, self.name);
         messages.u32(IFLA_GROUP, self.group);
         self.encode_queues(messages);
@@ -213,7 +215,7 @@ impl Veth<'_> {
         let data = messages.open(IFLA_INFO_DATA);
         let peer = messages.open(VETH_INFO_PEER);
         // Not up yet: until the pair is tied together, a peer refuses to be set up (ENOTCONN).
-        messages.raw(&link_header(0, 0, 0));
+        messages.raw(&link_header(0, 0));
         messages.text(IFLA_IFNAME, self.peer_name);
         messages.attribute(IFLA_ADDRESS, &self.peer_mac);
         messages.attribute(IFLA_NET_NS_FD, &self.peer_namespace.as_raw_fd().to_ne_bytes());
@@ -235,17 +237,28 @@ impl Veth<'_> {
 }
 
 /// `struct ifinfomsg`: family, type, index, flags and which of them to change.
-fn link_header(family: u8, index: u32, flags: u32) -> [u8; LINK_HEADER] {
+fn link_header(index: u32, flags: u32) -> [u8; LINK_HEADER] {
     let mut header = [0; LINK_HEADER];
-    header[0] = family;
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
     header[12..16].copy_from_slice(&flags.to_ne_bytes());
     header
 }
 
+fn encode_port(messages: &mut Messages, name: &str, isolated: bool, hairpin: bool) {
+    messages.begin(RTM_NEWLINK, NLM_F_ACK, &link_header(0, 0));
+    messages.text(IFLA_IFNAME, name);
+    let info = messages.open(IFLA_LINKINFO);
+    messages.text(IFLA_INFO_SLAVE_KIND, "bridge");
+    let data = messages.open(IFLA_INFO_SLAVE_DATA);
+    messages.attribute(IFLA_BRPORT_ISOLATED, &[u8::from(isolated)]);
+    messages.attribute(IFLA_BRPORT_MODE, &[u8::from(hairpin)]);
+    messages.close(data);
+    messages.close(info);
+}
+
 fn no_link_local(messages: &mut Messages, link: u32) {
-    messages.begin(RTM_NEWLINK, NLM_F_ACK, &link_header(0, link, 0));
+    messages.begin(RTM_NEWLINK, NLM_F_ACK, &link_header(link, 0));
     let families = messages.open(IFLA_AF_SPEC);
     let family = messages.open(AF_INET6);
     messages.attribute(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
