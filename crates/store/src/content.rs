@@ -289,6 +289,11 @@ impl Ingest {
 }
 
 impl Spooled {
+    /// Where the bytes are until the blob is settled.
+    pub fn path(&self) -> &Path {
+        &self.file.path
+    }
+
     /// Opens the bytes for reading, from their beginning.
     pub fn reopen(&self) -> Result<File, ContentError> {
         Ok(File::open(&self.file.path).map_err(DiskError::new("open", &self.file.path))?)

@@ -13,12 +13,14 @@
 mod header;
 mod pax;
 mod sparse;
+mod writer;
 
 use std::io::{self, BufRead, Read};
 
 use header::{BLOCK, Header};
 use pax::Overrides;
 pub use sparse::Extent;
+pub use writer::Writer;
 
 /// How long a pax header, a long name or a sparse map may be.
 pub const SPECIAL_LIMIT: u64 = 1 << 20;
