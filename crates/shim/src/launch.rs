@@ -238,14 +238,12 @@ pub fn bury(run_dir: &Path) -> Result<(), BuryError> {
     let failed = |source| BuryError::Cgroup { id: launch.id.clone(), source };
     let location = Location::new(&launch.cgroup)
         .map_err(|source| BuryError::Location { id: launch.id.clone(), source })?;
-    let cgroup = match Cgroup::open(&location) {
-        Err(CgroupError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            return Ok(());
-        }
-        opened => opened.map_err(failed)?,
-    };
-    cgroup.kill_all().map_err(failed)?;
-    cgroup.delete().map_err(failed)
+    match Cgroup::open(&location) {
+        // Gone, or being made or deleted when the shim died: nothing is in it.
+        Err(CgroupError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        opened => opened.and_then(|it| it.kill_all()).map_err(failed)?,
+    }
+    Cgroup::delete_at(&location).map_err(failed)
 }
 
 /// A name for the socket that is short enough for a socket's address (108 bytes), however long

@@ -195,12 +195,7 @@ impl Supervisor {
 
     fn signal_all(&self, signal: i32) -> Result<(), Failure> {
         let cgroup = self.container.living_cgroup("signal")?;
-        let pids = cgroup.pids().map_err(|error| Failure::internal(&error))?;
-        for pid in pids {
-            // One that has ended meanwhile needs no signal.
-            drop(wadah_sys::process::kill(pid, signal));
-        }
-        Ok(())
+        cgroup.signal_all(signal).map_err(|error| Failure::internal(&error))
     }
 
     fn resize(&mut self, exec: Option<&str>, rows: u16, columns: u16) -> Result<(), Failure> {

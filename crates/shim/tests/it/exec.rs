@@ -131,7 +131,7 @@ fn sessions_end_with_their_container() {
     input.send(Kind::StdinEof, b"");
     assert_eq!(container.wait().code, 4);
     assert_eq!(exit_code(&mut client, "s"), 137);
-    let failure = client.exec("late", &["true"]).unwrap_err();
+    let failure = container.client.exec("late", &["true"]).unwrap_err();
     assert_eq!(failure.class, FailureClass::WrongState);
 }
 

@@ -14,12 +14,11 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wadah_runtime::cgroup::{Cgroup, Location};
 use wadah_shim::{
-    launch::{Launcher, Shim, reattach, remains},
+    launch::{Launcher, Shim, bury, reattach, remains},
     protocol::{
         Answer, Call, Decoder, Event, Exec, Exit, Failure, Kind, Launch, Log, Message, Outcome,
         Request, Rootfs, Seccomp, State, Streams, VERSION, encode, encode_message,
@@ -81,7 +80,7 @@ pub(crate) fn recipe(arguments: &[&str]) -> Recipe {
         id: id.clone(),
         run_dir: directory.path().join("run"),
         rootfs: Rootfs::Directory { path: rootfs },
-        cgroup: format!("wadah-test/{id}"),
+        cgroup: id,
         seccomp: Seccomp::Default,
         init: false,
         stdin: false,
@@ -204,14 +203,11 @@ impl Container {
         wait_until("the shim ends", || !self.shim_is_alive());
     }
 
-    pub(crate) fn cgroup(&self) -> Location {
-        Location::new(&self.launch.cgroup).unwrap()
-    }
-
     pub(crate) fn has_cgroup(&self) -> bool {
-        Cgroup::open(&self.cgroup()).is_ok_and(|cgroup| {
-            cgroup.directories().iter().any(|(_, directory)| directory.exists())
-        })
+        let hierarchies = fs::read_dir("/sys/fs/cgroup").unwrap();
+        let mut groups = hierarchies.map(|it| it.unwrap().path().join(&self.launch.cgroup));
+        groups.any(|group| group.exists())
+            || Path::new("/sys/fs/cgroup").join(&self.launch.cgroup).exists()
     }
 
     /// A file of the container.
@@ -224,13 +220,10 @@ impl Drop for Container {
     fn drop(&mut self) {
         if self.shim_is_alive() {
             // The number is the shim's: it is our child, and not reaped.
-            drop(kill_process(self.shim.process.pid(), Signal::KILL));
+            let _ = kill_process(self.shim.process.pid(), Signal::KILL);
             wait_until("the shim dies", || !self.shim_is_alive());
         }
-        if let Ok(cgroup) = Cgroup::open(&self.cgroup()) {
-            drop(cgroup.kill_all());
-            drop(cgroup.delete());
-        }
+        bury(&self.launch.run_dir).unwrap();
     }
 }
 
@@ -391,10 +384,6 @@ pub(crate) fn is_alive(pid: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = status.rsplit_once(") ").map(|(_, rest)| rest.starts_with('Z'));
     state == Some(false)
-}
-
-pub(crate) fn kill(pid: i32) {
-    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
 /// The program of `examples/supervise-one.rs`.

@@ -107,7 +107,10 @@ fn a_paused_container_stands_still_and_can_be_killed() {
     assert_eq!(container.client.state().status, Status::Paused);
     assert_eq!(container.client.call(Call::Pause).unwrap_err().class, FailureClass::WrongState);
     let before = container.logged();
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    // Time enough for a running one to write.
+    for _ in 0..1000 {
+        container.client.state();
+    }
     assert_eq!(container.logged(), before);
     container.client.call(Call::Resume).unwrap();
     wait_until("it runs again", || container.logged() != before);
@@ -118,7 +121,7 @@ fn a_paused_container_stands_still_and_can_be_killed() {
 
 #[test]
 fn pids_stats_and_limits_are_those_of_the_cgroup() {
-    let mut container = script("sleep 1000 & sleep 1000").start();
+    let mut container = script("sleep 1000 & sleep 1000 & wait").start();
     let mut pids = || match container.client.call(Call::Pids).unwrap() {
         Answer::Pids { pids } => pids,
         other => panic!("{other:?}"),
