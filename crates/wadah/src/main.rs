@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     match role {
         Role::Daemon => daemon::main(arguments),
         Role::Shim => wadah_shim::supervise::main(arguments),
-        Role::Runtime => refuse("the runtime's command line is not part of this build yet"),
+        Role::Runtime => wadah_runtime::command::main(arguments),
         Role::Registry => refuse("the registry is not part of this release"),
         Role::Client => wadah_cli::main(env::args_os()),
     }
