@@ -30,7 +30,7 @@ pub(crate) enum Failure {
     Connection { what: &'static str, source: Box<dyn Error + Send + Sync> },
     #[error("cannot read the daemon's answer to {what}")]
     Answer { what: String, source: serde_json::Error },
-    #[error("cannot {action} {path}")]
+    #[error("{action} {path}")]
     File { action: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot write output")]
     Output { source: io::Error },
@@ -46,6 +46,9 @@ pub(crate) enum Failure {
     Arity { program: &'static str, path: String, problem: String },
     #[error("unknown command: {program} {command}")]
     UnknownCommand { program: &'static str, command: String, similar: Option<&'static str> },
+    /// The same, told without the program's name, as ever.
+    #[error("{message}")]
+    Bare { message: &'static str },
     /// As the cause says, with an exit status of its own.
     #[error("{cause}")]
     Exit { status: u8, cause: Box<Self> },
@@ -95,6 +98,7 @@ impl Failure {
             Self::UnknownCommand { command, similar, .. } => {
                 unknown(cx, &self.to_string(), command, *similar)
             }
+            Self::Bare { message } => format!("{message}\n"),
             _ if place.failed == 125 => {
                 format!("{}: {}\n{}", cx.program, self.chain(), pointer(cx, place))
             }
@@ -107,7 +111,7 @@ impl Failure {
     fn code(&self, place: &Place) -> u8 {
         match self {
             Self::Grammar(_) => 125,
-            Self::Arity { .. } | Self::UnknownCommand { .. } => 1,
+            Self::Arity { .. } | Self::UnknownCommand { .. } | Self::Bare { .. } => 1,
             _ => place.failed,
         }
     }
@@ -122,10 +126,21 @@ impl Failure {
         }
         while let Some(error) = cause {
             text.push_str(": ");
-            text.push_str(&error.to_string());
+            text.push_str(&reason(error));
             cause = error.source();
         }
         text
+    }
+}
+
+/// What an error says. The system's own are put as Docker puts them: without a number, and in
+/// lower case.
+fn reason(error: &(dyn Error + 'static)) -> String {
+    let text = error.to_string();
+    let number = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    match number.and_then(|it| text.strip_suffix(&format!(" (os error {it})"))) {
+        Some(text) => text.to_ascii_lowercase(),
+        None => text,
     }
 }
 

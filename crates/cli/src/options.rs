@@ -161,7 +161,7 @@ impl Options {
         self.body.open_stdin = Some(self.interactive);
         self.body.stdin_once = Some(self.interactive && stdin);
         if tty && stdin && !terminal::stdin_is_terminal() {
-            return Err(Failure::refused("the input device is not a TTY"));
+            return Err(Failure::Bare { message: "the input device is not a TTY" });
         }
         if let (true, Some(size)) = (tty, terminal::size()) {
             self.host.console_size = Some(vec![usize::from(size.rows), usize::from(size.columns)]);

@@ -3,6 +3,7 @@
 //! What Docker's documentation uses is here: fields, pipelines, variables, `if`, `range`, `with`,
 //! and Docker's functions. Absent: `define`, `template`, `block`, method calls with arguments.
 
+mod absent;
 mod evaluate;
 mod functions;
 mod lex;
@@ -22,7 +23,7 @@ pub(crate) struct Template {
 pub(crate) enum TemplateError {
     #[error("template parsing error: template: :1: {message}")]
     Parse { message: String },
-    #[error("template: :1: executing \"\" {message}")]
+    #[error("template parsing error: template: :1: executing \"\" {message}")]
     Execute { message: String },
 }
 
@@ -59,7 +60,7 @@ mod tests {
     #[test]
     fn fields_are_filled_in() {
         check("{{.Name}} {{ .State.Pid }}", "/web 7");
-        check("{{.State.Health}}|{{.Env}}", "<no value>|[A=1 B=2]");
+        check("{{.State.Health}}|{{.Env}}", "<nil>|[A=1 B=2]");
         check("{{json .State}}", r#"{"Running":true,"Pid":7,"Health":null}"#);
         check("{{.Labels}}", "map[com.x.y:z]");
     }
@@ -83,7 +84,7 @@ mod tests {
         check("{{range .Env}}<{{.}}>{{end}}", "<A=1><B=2>");
         check("{{range $k, $v := .Labels}}{{$k}}={{$v}}{{end}}", "com.x.y=z");
         check("{{range $i, $e := .Env}}{{$i}}{{$e}} {{end}}", "0A=1 1B=2 ");
-        check("{{range .Nothing}}x{{else}}none{{end}}", "none");
+        check("{{range .Mounts}}x{{else}}none{{end}}", "none");
         check("{{with .State}}{{.Pid}}{{$.Id}}{{end}}", "7abc");
         check(
             "{{range $p, $c := .Ports}}{{$p}} -> {{(index $c 0).HostPort}};{{break}}{{end}}",
@@ -115,8 +116,15 @@ mod tests {
         );
         check(
             "{{.Id.X}}",
-            "template: :1: executing \"\" at <.X>: can't evaluate field X in type string",
+            "template parsing error: template: :1: executing \"\" at <.X>: can't evaluate field X in type string",
         );
-        check("{{index .Env 9}}", "template: :1: executing \"\" at <index>: index out of range: 9");
+        check(
+            "{{.Nope}}",
+            "template parsing error: template: :1: executing \"\" at <.Nope>: map has no entry for key \"Nope\"",
+        );
+        check(
+            "{{index .Env 9}}",
+            "template parsing error: template: :1: executing \"\" at <index>: index out of range: 9",
+        );
     }
 }

@@ -27,6 +27,12 @@ pub(crate) fn local_nanoseconds(nanoseconds: i64) -> String {
     format!("{}{zone}", time.strftime("%Y-%m-%dT%H:%M:%S.%9f"))
 }
 
+/// A time in RFC 3339 as `version` shows it; what is no such time stays as it is.
+pub(crate) fn built(text: &str) -> String {
+    let time = text.parse::<Timestamp>();
+    time.map_or_else(|_| text.to_owned(), |it| it.strftime("%a %b %e %H:%M:%S %Y").to_string())
+}
+
 fn zoned(seconds: i64, nanoseconds: i32) -> Option<Zoned> {
     let time = Timestamp::new(seconds, nanoseconds).ok()?;
     Some(time.to_zoned(TimeZone::system()))

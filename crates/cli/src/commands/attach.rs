@@ -75,11 +75,11 @@ async fn attach(cx: &Context, options: Options, arguments: Vec<String>) -> Resul
 
 fn joinable(state: &start::State) -> Result<(), Failure> {
     let problem = if !state.running {
-        "cannot attach to a stopped container, start it first"
+        "You cannot attach to a stopped container, start it first"
     } else if state.paused {
-        "cannot attach to a paused container, unpause it first"
+        "You cannot attach to a paused container, unpause it first"
     } else if state.restarting {
-        "cannot attach to a restarting container, wait until it is running"
+        "You cannot attach to a restarting container, wait until it is running"
     } else {
         return Ok(());
     };

@@ -116,7 +116,7 @@ fn row(it: &Json, trunc: bool, now: i64) -> Json {
         "" => cut(it.text(&["Source"]), 15),
         name => cut(name, 15),
     });
-    Json::object([
+    let mut row = Json::object([
         ("Command", quoted(&cut(it.text(&["Command"]), 20))),
         ("CreatedAt", time::local(created)),
         ("ID", if trunc { short(id).to_owned() } else { id.to_owned() }),
@@ -131,7 +131,11 @@ fn row(it: &Json, trunc: bool, now: i64) -> Json {
         ("Size", size(it)),
         ("State", it.text(&["State"]).to_owned()),
         ("Status", it.text(&["Status"]).to_owned()),
-    ])
+    ]);
+    if let Json::Object(fields) = &mut row {
+        fields.insert(9, ("Platform".to_owned(), Json::Null));
+    }
+    row
 }
 
 fn sorted(items: impl Iterator<Item = String>) -> String {

@@ -252,5 +252,12 @@ async fn rename(cx: &Context, names: Vec<String>) -> Result<u8, Failure> {
         return Err(Failure::refused("neither old nor new names may be empty"));
     }
     let request = Request::post(&["containers", old, "rename"]).query("name", new);
-    cx.client()?.unit(request).await.map(|()| 0)
+    match cx.client()?.unit(request).await {
+        Ok(()) => Ok(0),
+        Err(failure @ Failure::Daemon { .. }) => {
+            output::note(&failure.chain());
+            Err(Failure::refused(format!("Error: failed to rename container named {old}")))
+        }
+        Err(failure) => Err(failure),
+    }
 }

@@ -11,7 +11,7 @@ use crate::{
     format,
     grammar::Flags,
     json::Json,
-    output,
+    output, time,
 };
 
 /// The newest version of the API that we know.
@@ -124,12 +124,13 @@ fn component(text: &mut String, name: &str, version: &str, details: &Json) {
         ("", "") => String::new(),
         (os, arch) => format!("{os}/{arch}"),
     };
+    let built = time::built(details.text(&["BuildTime"]));
     for (label, value) in [
         (" API version", api.as_str()),
         (" Go version", details.text(&["GoVersion"])),
         (" Git commit", details.text(&["GitCommit"])),
         (" GitCommit", if name == "Engine" { "" } else { details.text(&["GitCommit"]) }),
-        (" Built", details.text(&["BuildTime"])),
+        (" Built", built.as_str()),
         (" OS/Arch", platform.as_str()),
         (" Experimental", details.text(&["Experimental"])),
     ] {

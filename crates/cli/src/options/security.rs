@@ -38,7 +38,7 @@ pub(super) fn apply(options: Vec<String>, host: &mut HostConfig) -> Result<(), F
 fn profile(path: &str) -> Result<String, Failure> {
     let bytes = fs::read(path).map_err(|source| {
         let path = PathBuf::from(path);
-        Failure::File { action: "open seccomp profile", path, source }
+        Failure::File { action: "opening seccomp profile", path, source }
     })?;
     let compact = serde_json::from_slice::<serde_json::Value>(&bytes);
     let compact = compact.map_err(|error| {

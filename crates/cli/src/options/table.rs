@@ -231,6 +231,9 @@ pub(crate) static PRIVILEGES: &[Row] = &[
         Ok(())
     }),
     Row::text("sysctl", "map", "Kernel parameter of the container's namespaces", |o, v| {
+        if !v.contains('=') {
+            return Err(Invalid(format!("sysctl '{v}' has no value")));
+        }
         put(&mut o.host.sysctls, v)
     }),
     text!("ipc", "string", "IPC namespace", host.ipc_mode),
@@ -240,7 +243,13 @@ pub(crate) static PRIVILEGES: &[Row] = &[
     value!("uts", "string", "UTS namespace: host", host.uts_mode, |v| {
         namespace(v, false, "--uts: invalid UTS mode")
     }),
-    text!("userns", "string", "User namespace", host.userns_mode),
+    value!("userns", "string", "User namespace: host, or auto", host.userns_mode, |v: &str| {
+        if v.starts_with("auto") {
+            Ok(v.to_owned())
+        } else {
+            namespace(v, false, "--userns: invalid USER mode")
+        }
+    }),
     value!("cgroupns", "string", "Cgroup namespace: host or private", host.cgroupns_mode, |v| {
         match v {
             "" => Ok(HostConfigCgroupnsModeEnum::EMPTY),

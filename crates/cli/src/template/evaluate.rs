@@ -1,7 +1,7 @@
 //! Filling a template in.
 
 use super::{
-    TemplateError, functions,
+    TemplateError, absent, functions,
     parse::{Node, Operand, Pipeline},
 };
 use crate::json::Json;
@@ -55,10 +55,7 @@ impl Scope<'_> {
     fn show(&mut self, pipeline: &Pipeline, dot: &Json) -> Result<Flow, TemplateError> {
         let value = self.pipeline(pipeline, dot)?;
         if pipeline.variables.is_empty() {
-            match value {
-                Json::Null => self.text.push_str("<no value>"),
-                value => self.text.push_str(&value.to_string()),
-            }
+            self.text.push_str(&value.to_string());
         } else {
             self.assign(pipeline, value);
         }
@@ -175,19 +172,16 @@ impl Scope<'_> {
     }
 }
 
-/// Follows fields. A field that is not there has no value, as in a map.
+/// Follows fields.
 fn walk(value: &Json, path: &[String]) -> Result<Json, TemplateError> {
-    let mut value = value;
+    let mut value = value.clone();
     for name in path {
-        let kind = match value {
+        let kind = match &value {
             Json::Object(_) => {
-                match value.get(name) {
-                    Some(field) => value = field,
-                    None => return Ok(Json::Null),
-                }
+                value = field(&value, name)?;
                 continue;
             }
-            Json::Null => return Ok(Json::Null),
+            Json::Null => "<nil>",
             Json::Bool(_) => "bool",
             Json::Integer(_) => "int",
             Json::Float(_) => "float64",
@@ -197,7 +191,19 @@ fn walk(value: &Json, path: &[String]) -> Result<Json, TemplateError> {
         let message = format!("can't evaluate field {name} in type {kind}");
         return Err(failed(&format!(".{name}"), &message));
     }
-    Ok(value.clone())
+    Ok(value)
+}
+
+/// The field `name`. What the daemon leaves out or calls null is, where its kind is known, an
+/// empty value of that kind; other fields that are not there do not exist.
+fn field(object: &Json, name: &str) -> Result<Json, TemplateError> {
+    match object.get(name) {
+        Some(Json::Null) => Ok(absent::of(name).unwrap_or(Json::List(Vec::new()))),
+        Some(value) => Ok(value.clone()),
+        None => absent::of(name).ok_or_else(|| {
+            failed(&format!(".{name}"), &format!("map has no entry for key \"{name}\""))
+        }),
+    }
 }
 
 fn failed(at: &str, message: &str) -> TemplateError {
