@@ -4,23 +4,15 @@
 //! larger is a stream.
 
 use std::{
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::Bytes;
-use futures_util::Stream;
 use http_body_util::BodyExt;
-use hyper::{
-    HeaderMap, Method,
-    body::{Body, Incoming},
-    header,
-};
+use hyper::{HeaderMap, Method, body::Incoming, header};
 use tokio::time::timeout;
 
 use crate::{error::ApiError, object::Object, query::Query, version::Version};
@@ -52,9 +44,6 @@ pub(crate) struct Call {
     pub(crate) hides_eof: Arc<AtomicBool>,
 }
 
-/// A body that is read as it comes.
-pub(crate) struct BodyStream(Incoming);
-
 impl Call {
     /// Whether the client offers to upgrade the connection.
     pub(crate) fn wants_upgrade(&self) -> bool {
@@ -64,11 +53,6 @@ impl Call {
     /// Declares that this request will take the connection over.
     pub(crate) fn will_hijack(&self) {
         self.hides_eof.store(true, Ordering::Relaxed);
-    }
-
-    /// The body as a stream.
-    pub(crate) fn into_stream(self) -> BodyStream {
-        BodyStream(self.body)
     }
 
     /// The JSON object that is the body; an error if there is none.
@@ -129,24 +113,4 @@ async fn read_bounded(body: &mut Incoming) -> Result<Vec<u8>, ApiError> {
 
 fn broken_body(error: &hyper::Error) -> ApiError {
     ApiError::bad_request(format!("cannot read the request body: {error}"))
-}
-
-impl Stream for BodyStream {
-    type Item = std::io::Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            return match Pin::new(&mut self.0).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => Poll::Ready(Some(Ok(data))),
-                    Err(_trailers) => continue,
-                },
-                Poll::Ready(Some(Err(error))) => {
-                    Poll::Ready(Some(Err(std::io::Error::other(error))))
-                }
-                Poll::Ready(None) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            };
-        }
-    }
 }

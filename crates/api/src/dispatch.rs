@@ -96,7 +96,7 @@ fn prepare(
 /// Every operation and its handler. A handler takes only the parts of the engine it may touch.
 async fn run(engine: &Engine, operation: Operation, call: Call) -> Result<Reply, ApiError> {
     use Operation as Op;
-    let Engine { containers, execs, networks, events, system, .. } = engine;
+    let Engine { containers, execs, images, networks, events, system } = engine;
     match operation {
         Op::Ping => Ok(system::ping(&call)),
         Op::Version => Ok(system::version(system)),
@@ -110,6 +110,8 @@ async fn run(engine: &Engine, operation: Operation, call: Call) -> Result<Reply,
         Op::ContainerStop => containers::stop(containers, &call).await,
         Op::ContainerRestart => containers::restart(containers, &call).await,
         Op::ContainerKill => containers::kill(containers, &call).await,
+        Op::ContainerPause => containers::pause(containers, &call).await,
+        Op::ContainerUnpause => containers::unpause(containers, &call).await,
         Op::ContainerRename => containers::rename(containers, &call).await,
         Op::ContainerResize => containers::resize(containers, &call).await,
         Op::ContainerDelete => containers::delete(containers, &call).await,
@@ -123,13 +125,13 @@ async fn run(engine: &Engine, operation: Operation, call: Call) -> Result<Reply,
         Op::ExecInspect => exec::inspect(execs, &call).await,
         Op::NetworkList => networks::list(networks, &call).await,
         Op::NetworkInspect => networks::inspect(networks, &call).await,
-        Op::ImageList
-        | Op::ImageCreate
-        | Op::ImageInspect
-        | Op::ImageHistory
-        | Op::ImageTag
-        | Op::ImageDelete
-        | Op::ImageLoad => images::todo(&call),
+        Op::ImageList => images::list(images, &call),
+        Op::ImageInspect => images::inspect(images, &call),
+        Op::ImageHistory => images::history(images, &call),
+        Op::ImageTag => images::tag(images, call).await,
+        Op::ImageDelete => images::delete(images, containers, call).await,
+        Op::ImageLoad => Ok(images::load(images, call)),
+        Op::ImageCreate => images::create(images, call),
     }
 }
 

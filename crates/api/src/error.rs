@@ -3,7 +3,7 @@
 //! **Invariant:** [`status`] is the only place where a class of errors becomes an HTTP status.
 
 use hyper::StatusCode;
-use wadah_engine::{Class, EngineError};
+use wadah_engine::{Class, EngineError, images::ImageError};
 
 /// Why a request was not served.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,12 @@ pub(crate) enum ApiError {
         /// Its method and path.
         operation: String,
     },
+}
+
+impl From<ImageError> for ApiError {
+    fn from(error: ImageError) -> Self {
+        Self::Engine(error.into())
+    }
 }
 
 impl ApiError {

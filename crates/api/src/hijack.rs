@@ -51,8 +51,6 @@ pub(crate) struct Hijack {
     pub(crate) announces_frames: bool,
     /// Whether output goes out in frames.
     pub(crate) framed: bool,
-    /// What the client is told before the output: a replayed log, or an error.
-    pub(crate) preface: Option<mpsc::Receiver<Chunk>>,
     /// Standard input, if wanted.
     pub(crate) input: Option<Input>,
     /// Output, if any is wanted.
@@ -80,17 +78,21 @@ impl Hijack {
         }
         let (reader, mut writer) = transport.into_split();
         let mut inward = Inward { reader, input: self.input, keys: self.detach_keys, ended: false };
-        let mut outward =
-            Outward { preface: self.preface, output: self.output, framed: self.framed };
+        let mut output = self.output;
         tokio::select! {
             left = inward.copy(early) => {
                 if let (Left::Detached, Some(on_detach)) = (left, self.on_detach) {
                     on_detach();
                 }
             }
-            // A failed write says what a finished one does: there is nobody to carry for.
-            _done = outward.copy(&mut *writer) => inward.input = None,
+            copied = copy_out(&mut output, self.framed, &mut *writer) => match copied {
+                // The process is gone, or has closed its output and wants no input either.
+                Ok(()) => inward.input = None,
+                Err(_client_gone) => inward.finish().await,
+            },
         }
+        // What the engine feeds ends now, whatever the client still does.
+        drop(output);
         let _closed = writer.shutdown().await;
         inward.linger().await;
     }
@@ -142,14 +144,19 @@ impl Inward {
                     return Left::Detached;
                 }
                 Ok(_) => {}
-                Err(_reset) => return Left::Gone,
+                Err(_reset) => break,
             }
         }
         self.ended = true;
+        self.finish().await;
+        self.outlive().await
+    }
+
+    /// Tells the process that no more input comes.
+    async fn finish(&mut self) {
         if let Some(input) = self.input.take() {
             input.finish().await;
         }
-        self.outlive().await
     }
 
     /// Hands bytes to the process; breaks where they held the detach keys. Bytes that nobody
@@ -191,24 +198,8 @@ impl Inward {
     }
 }
 
-/// The process's direction.
-struct Outward {
-    preface: Option<mpsc::Receiver<Chunk>>,
-    output: mpsc::Receiver<Chunk>,
-    framed: bool,
-}
-
-impl Outward {
-    async fn copy(&mut self, writer: &mut dyn Writer) -> io::Result<()> {
-        if let Some(mut preface) = self.preface.take() {
-            copy_chunks(&mut preface, self.framed, writer).await?;
-        }
-        copy_chunks(&mut self.output, self.framed, writer).await
-    }
-}
-
 /// Writes chunks until there are no more, several at once where several wait.
-async fn copy_chunks(
+async fn copy_out(
     chunks: &mut mpsc::Receiver<Chunk>,
     framed: bool,
     writer: &mut dyn Writer,
@@ -239,5 +230,80 @@ fn channel(stream: Stream) -> Channel {
     match stream {
         Stream::Stdout => Channel::Stdout,
         Stream::Stderr => Channel::Stderr,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{net::UnixStream, task::JoinHandle};
+
+    use super::*;
+
+    /// A session without input; what it gives is the client's end, the process's, and the session.
+    fn session(upgrade: bool, framed: bool) -> (UnixStream, mpsc::Sender<Chunk>, JoinHandle<()>) {
+        let (client, server) = UnixStream::pair().unwrap();
+        let (process, output) = mpsc::channel(4);
+        let hijack = Hijack {
+            upgrade,
+            announces_frames: upgrade,
+            framed,
+            input: None,
+            output,
+            detach_keys: None,
+            on_detach: None,
+        };
+        let running = tokio::spawn(hijack.run(Box::new(server), Bytes::new()));
+        (client, process, running)
+    }
+
+    fn chunk(stream: Stream, text: &'static str) -> Chunk {
+        Chunk { stream, bytes: Bytes::from_static(text.as_bytes()) }
+    }
+
+    async fn rest(client: &mut UnixStream) -> String {
+        let mut text = String::new();
+        client.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn output_flows_on_after_the_clients_end_of_input() {
+        let (mut client, process, running) = session(true, true);
+        client.shutdown().await.unwrap();
+        process.send(chunk(Stream::Stdout, "out")).await.unwrap();
+        process.send(chunk(Stream::Stderr, "err")).await.unwrap();
+        drop(process);
+        let text = rest(&mut client).await;
+        assert!(text.starts_with("HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.multiplexed-stream\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"), "{text}");
+        assert!(text.contains("\r\nApi-Version: 1.55\r\n"), "{text}");
+        assert!(
+            text.ends_with("\r\n\r\n\x01\0\0\0\0\0\0\x03out\x02\0\0\0\0\0\0\x03err"),
+            "{text:?}"
+        );
+        drop(client);
+        running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn without_an_upgrade_the_status_is_200_and_a_terminal_is_raw() {
+        let (mut client, process, _running) = session(false, false);
+        process.send(chunk(Stream::Stdout, "raw")).await.unwrap();
+        drop(process);
+        let text = rest(&mut client).await;
+        assert!(
+            text.starts_with(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
+            ),
+            "{text}"
+        );
+        assert!(text.ends_with("\r\n\r\nraw"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_vanishes_ends_the_session_of_a_silent_process() {
+        let (client, process, running) = session(true, true);
+        drop(client);
+        running.await.unwrap();
+        assert!(process.is_closed());
     }
 }

@@ -20,11 +20,13 @@ mod frame;
 mod handlers;
 mod hijack;
 mod object;
+mod progress;
 mod query;
 mod reply;
 mod routes;
 mod server;
 mod transport;
+mod upload;
 mod version;
 mod wire;
 

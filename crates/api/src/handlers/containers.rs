@@ -70,6 +70,18 @@ pub(crate) async fn kill(containers: &Containers, call: &Call) -> Result<Reply, 
     Ok(Reply::no_content())
 }
 
+/// `POST /containers/{id}/pause`.
+pub(crate) async fn pause(containers: &Containers, call: &Call) -> Result<Reply, ApiError> {
+    containers.pause(&call.name).await?;
+    Ok(Reply::no_content())
+}
+
+/// `POST /containers/{id}/unpause`.
+pub(crate) async fn unpause(containers: &Containers, call: &Call) -> Result<Reply, ApiError> {
+    containers.unpause(&call.name).await?;
+    Ok(Reply::no_content())
+}
+
 /// `POST /containers/{id}/rename`.
 pub(crate) async fn rename(containers: &Containers, call: &Call) -> Result<Reply, ApiError> {
     let name = call

@@ -89,7 +89,6 @@ pub(crate) async fn start(execs: &Execs, mut call: Call) -> Result<Reply, ApiErr
         upgrade,
         announces_frames: upgrade && call.version.has(Gate::MultiplexedMediaType),
         framed: !attached.tty,
-        preface: None,
         detach_keys: Some(keys).filter(|_| attached.tty),
         input: attached.input,
         output: attached.output,

@@ -90,7 +90,7 @@ fn resources(body: &mut Object) -> Result<Resources, ApiError> {
     })
 }
 
-/// Reads `80/tcp`, `53/udp`, … A range in one key, as in `8000-8010/tcp`, stands for all of it.
+/// Reads `80/tcp`, `53/udp`, …
 pub(crate) fn ports(keys: Vec<String>) -> Result<Vec<PortSpec>, ApiError> {
     keys.iter().map(|it| it.parse().map_err(ApiError::from)).collect()
 }

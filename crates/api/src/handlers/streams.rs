@@ -79,7 +79,6 @@ pub(crate) async fn attach(containers: &Containers, call: &Call) -> Result<Reply
         upgrade,
         announces_frames: upgrade && call.version.has(Gate::MultiplexedMediaType),
         framed: !attached.tty,
-        preface: None,
         detach_keys: Some(keys).filter(|_| attached.tty),
         input: attached.input,
         output: attached.output,

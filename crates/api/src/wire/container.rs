@@ -290,7 +290,10 @@ impl<'a> From<&'a State> for StateModel<'a> {
             exit_code: exited.map_or(0, |it| it.code),
             error: exited.map_or("", |it| it.error.as_str()),
             started_at: rfc3339(started_at),
-            finished_at: rfc3339(exited.map(|it| it.finished_at)),
+            // What never ran has never finished.
+            finished_at: rfc3339(
+                exited.filter(|_| !matches!(state, State::Failed(_))).map(|it| it.finished_at),
+            ),
         }
     }
 }

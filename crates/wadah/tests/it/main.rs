@@ -1,7 +1,10 @@
 //! End-to-end tests: the real executable as daemon, shim and client, on the real kernel.
 
+mod api;
 mod confinement;
+mod docker;
 mod faults;
+mod http;
 mod limits;
 mod network;
 mod run;
