@@ -1,8 +1,12 @@
 //! Endpoints: a container's namespace is plugged into a bridge.
 
-use std::{net::IpAddr, os::fd::AsFd};
+use std::{net::IpAddr, os::fd::AsFd, thread, time::Duration};
 
-use wadah_sys::rtnetlink::{Change, RouteSocket, Veth};
+use rustix::io::Errno;
+use wadah_sys::{
+    netlink::NetlinkError,
+    rtnetlink::{Change, RouteSocket, Veth},
+};
 
 use crate::{Cidr, Endpoint, EndpointSettings, MacAddress, Namespace, NetError, sysctl};
 
@@ -11,6 +15,10 @@ use super::{
     bridge::{cannot_make, check_name, is_absent},
     links, wanted,
 };
+
+/// How often, and how far apart, a new link is looked at until it carries packets.
+const OPERATIONAL_ATTEMPTS: u32 = 100;
+const OPERATIONAL_PAUSE: Duration = Duration::from_millis(1);
 
 impl Host {
     /// Plugs a namespace into a bridge: a veth pair, addresses, default routes.
@@ -33,14 +41,30 @@ impl Host {
             })
         });
         self.plug_in(namespace, endpoint, mac)?;
-        let index = configure(&mut namespace.links(), endpoint)
-            .map_err(NetError::netlink(format!("configure interface {}", endpoint.name)))?;
+        let doing = || format!("configure interface {}", endpoint.name);
+        let mut inside = namespace.links();
+        let index = configure(&mut inside, endpoint).map_err(NetError::netlink(doing()))?;
+        // In this order: a port that opens gives its bridge a carrier.
+        let mut outside = links(self);
+        for name in [&endpoint.host_name, &endpoint.bridge] {
+            wait_until_operational(&mut outside, name).map_err(NetError::netlink(doing()))?;
+        }
+        drop(outside);
+        let ready = wait_until_operational(&mut inside, &endpoint.name);
+        inside.rest();
+        ready.map_err(NetError::netlink(doing()))?;
         Ok(EndpointSettings { mac, index })
     }
 
-    /// Forgets the host's side of an endpoint whose namespace has been closed.
-    pub fn detach(&self, host_name: &str) {
+    /// Shuts the bridge's port of an endpoint whose container has ended, so that its address can
+    /// be given to another at once. The pair goes when the namespace is closed.
+    pub fn detach(&self, host_name: &str) -> Result<(), NetError> {
         wanted(self).veths.remove(host_name);
+        match links(self).apply(&[Change::ShutPort { name: host_name }]) {
+            // Gone already, or on no bridge.
+            Err(error) if is_absent(&error) || error.errno() == Some(Errno::OPNOTSUPP) => Ok(()),
+            result => result.map_err(NetError::netlink(format!("shut port {host_name}"))),
+        }
     }
 
     fn plug_in(
@@ -89,10 +113,7 @@ fn filters_bridged_packets() -> bool {
 }
 
 /// Addresses, up, routes: one system call inside the namespace.
-fn configure(
-    links: &mut RouteSocket,
-    endpoint: &Endpoint,
-) -> Result<u32, wadah_sys::netlink::NetlinkError> {
+fn configure(links: &mut RouteSocket, endpoint: &Endpoint) -> Result<u32, NetlinkError> {
     let link = links.link(&endpoint.name)?.index;
     let address =
         |it: &Cidr| Change::AddAddress { link, address: it.address(), prefix: it.prefix() };
@@ -100,7 +121,20 @@ fn configure(
     changes.push(Change::SetUp { link });
     let route = |gateway: &IpAddr| Change::AddRoute { destination: None, gateway: *gateway, link };
     changes.extend(endpoint.gateways.iter().map(route));
-    let result = links.apply(&changes);
-    links.rest();
-    result.map(|()| link)
+    links.apply(&changes).map(|()| link)
+}
+
+/// Waits until a link that is up carries packets.
+///
+/// The kernel notes a carrier in the background, and throws away what is sent before that: a lost
+/// first packet costs a second. Being asked about a link makes it catch up at once, since Linux
+/// 6.8; before, it takes a millisecond or so. A link that has no carrier yet is no error.
+fn wait_until_operational(links: &mut RouteSocket, name: &str) -> Result<(), NetlinkError> {
+    for _ in 0..OPERATIONAL_ATTEMPTS {
+        if links.link(name)?.operational {
+            break;
+        }
+        thread::sleep(OPERATIONAL_PAUSE);
+    }
+    Ok(())
 }

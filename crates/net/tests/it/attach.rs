@@ -73,9 +73,10 @@ fn closing_a_namespace_removes_its_pair() {
         let container = Container::start(&host, &default_bridge(), 2);
         let name = container.host_name.clone();
         drop(container);
-        host.detach(&name);
+        host.detach(&name).unwrap();
         let mut links = RouteSocket::open().unwrap();
         wadah_testkit::wait_until("the pair is gone", || links.link(&name).is_err());
+        host.detach(&name).unwrap();
     });
 }
 

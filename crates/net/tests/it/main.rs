@@ -4,9 +4,12 @@
 //! and neighbours are further namespaces; all of them live by descriptors only, and go when the
 //! test does.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where its premise does")]
+
 mod attach;
 mod firewall;
 mod isolation;
 mod published;
 mod recovery;
+mod timing;
 mod world;

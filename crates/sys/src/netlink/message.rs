@@ -238,6 +238,7 @@ mod tests {
         for bytes in [&[][..], &[4], &[8, 0, 1, 0], &[3, 0, 1, 0], &[0; 7], &[255; 16]] {
             assert_eq!(Attributes::new(bytes).count(), 0, "{bytes:?}");
         }
-        assert!(Attributes::after(&[0; 3], 4).is_err());
+        let error = Attributes::after(&[0; 3], 4).unwrap_err();
+        assert_eq!(error.to_string(), "malformed netlink answer: short header");
     }
 }

@@ -60,6 +60,9 @@ struct Answer<'a> {
     payload: &'a [u8],
 }
 
+/// Takes the type and payload of one thing of a listing.
+type Reader<'a> = dyn FnMut(u16, &[u8]) -> Result<(), NetlinkError> + 'a;
+
 impl Socket {
     /// Opens a socket in the calling thread's network namespace.
     pub fn open(protocol: Protocol) -> Result<Self, NetlinkError> {
@@ -151,7 +154,7 @@ impl Socket {
     fn dump_once(
         &mut self,
         messages: &mut Messages,
-        read: &mut dyn FnMut(u16, &[u8]) -> Result<(), NetlinkError>,
+        read: &mut Reader<'_>,
     ) -> Result<bool, NetlinkError> {
         let base = self.transmit(messages)?.0;
         let (mut consistent, mut result) = (true, Ok(()));

@@ -25,7 +25,10 @@ const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_FLUSH: u16 = 24;
+const BR_STATE_DISABLED: u8 = 0;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
@@ -78,6 +81,12 @@ pub enum Change<'a> {
         isolated: bool,
         /// Whether what comes in by it may go out by it.
         hairpin: bool,
+    },
+    /// Shuts a bridge's port at once and forgets who was behind it. It opens again when its link
+    /// goes down and up.
+    ShutPort {
+        /// The name of the link that is the port.
+        name: &'a str,
     },
     /// Deletes a link, both ends of a veth pair. Slow: tens of milliseconds.
     DeleteLink {
@@ -164,7 +173,12 @@ impl Change<'_> {
             }
             Self::NoLinkLocal { link } => no_link_local(messages, *link),
             Self::SetPort { name, isolated, hairpin } => {
-                encode_port(messages, name, *isolated, *hairpin);
+                let isolated = (IFLA_BRPORT_ISOLATED, u8::from(*isolated));
+                encode_port(messages, name, [isolated, (IFLA_BRPORT_MODE, u8::from(*hairpin))]);
+            }
+            Self::ShutPort { name } => {
+                let state = (IFLA_BRPORT_STATE, BR_STATE_DISABLED);
+                encode_port(messages, name, [state, (IFLA_BRPORT_FLUSH, 1)]);
             }
             Self::DeleteLink { link } => {
                 messages.begin(RTM_DELLINK, NLM_F_ACK, &link_header(*link, 0));
@@ -245,14 +259,13 @@ fn link_header(index: u32, flags: u32) -> [u8; LINK_HEADER] {
     header
 }
 
-fn encode_port(messages: &mut Messages, name: &str, isolated: bool, hairpin: bool) {
+fn encode_port(messages: &mut Messages, name: &str, settings: [(u16, u8); 2]) {
     messages.begin(RTM_NEWLINK, NLM_F_ACK, &link_header(0, 0));
     messages.text(IFLA_IFNAME, name);
     let info = messages.open(IFLA_LINKINFO);
     messages.text(IFLA_INFO_SLAVE_KIND, "bridge");
     let data = messages.open(IFLA_INFO_SLAVE_DATA);
-    messages.attribute(IFLA_BRPORT_ISOLATED, &[u8::from(isolated)]);
-    messages.attribute(IFLA_BRPORT_MODE, &[u8::from(hairpin)]);
+    settings.into_iter().for_each(|(kind, value)| messages.attribute(kind, &[value]));
     messages.close(data);
     messages.close(info);
 }

@@ -6,11 +6,12 @@ use crate::netlink::{Attributes, NetlinkError};
 
 use super::{
     ADDRESS_HEADER, IFA_ADDRESS, IFA_LOCAL, IFLA_ADDRESS, IFLA_GROUP, IFLA_IFNAME, IFLA_INFO_KIND,
-    IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, LINK_HEADER, ROUTE_HEADER, RTA_DST,
-    RTA_GATEWAY, RTA_OIF,
+    IFLA_LINK, IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_OPERSTATE, LINK_HEADER, ROUTE_HEADER,
+    RTA_DST, RTA_GATEWAY, RTA_OIF,
 };
 
 const RTN_UNICAST: u8 = 1;
+const IF_OPER_UP: u8 = 6;
 
 /// A link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Link {
     pub mac: Option<[u8; 6]>,
     /// Its maximum transmission unit.
     pub mtu: u32,
+    /// Whether it carries packets: up, with a carrier, and the kernel's queues set up for it.
+    pub operational: bool,
     /// Its group; 0 unless somebody set it.
     pub group: u32,
 }
@@ -71,6 +74,7 @@ impl Link {
             peer: attributes.u32(IFLA_LINK),
             mac: attributes.find(IFLA_ADDRESS).and_then(|it| it.try_into().ok()),
             mtu: attributes.u32(IFLA_MTU).unwrap_or_default(),
+            operational: attributes.find(IFLA_OPERSTATE) == Some(&[IF_OPER_UP]),
             group: attributes.u32(IFLA_GROUP).unwrap_or_default(),
         })
     }
