@@ -521,5 +521,6 @@ impl Supervisor {
             connection.decoder.shrink();
         }
         wadah_sys::heap::trim();
+        wadah_sys::heap::forget_code();
     }
 }
