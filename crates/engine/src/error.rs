@@ -87,6 +87,49 @@ pub enum EngineError {
         /// The container's.
         id: String,
     },
+    /// A frozen container is thawed, not started.
+    #[error("cannot start a paused container, try unpause instead")]
+    CannotStartPaused,
+    /// The container is frozen already.
+    #[error("Container {id} is already paused")]
+    AlreadyPaused {
+        /// The container's.
+        id: String,
+    },
+    /// The container is not frozen.
+    #[error("Container {id} is not paused")]
+    NotPaused {
+        /// The container's.
+        id: String,
+    },
+    /// A container whose namespace is to be joined does not run.
+    #[error("cannot join the namespaces of a non running container: {id}")]
+    JoinNotRunning {
+        /// That container's.
+        id: String,
+    },
+    /// Too many clients wait for one container's start.
+    #[error("{limit} clients are attached to container {id}, which is not running")]
+    TooManyAttached {
+        /// The container's.
+        id: String,
+        /// How many may.
+        limit: usize,
+    },
+    /// Too many exec sessions in one container.
+    #[error("container {id} has {limit} exec sessions")]
+    TooManyExecs {
+        /// The container's.
+        id: String,
+        /// How many it may have.
+        limit: usize,
+    },
+    /// The session does not run.
+    #[error("exec process {id} is not running")]
+    ExecNotRunning {
+        /// The session's.
+        id: String,
+    },
     /// The container is stopped already.
     #[error("container {id} is already stopped")]
     AlreadyStopped {
@@ -233,6 +276,13 @@ impl EngineError {
             | Self::RemoveRunning { .. }
             | Self::RemovalInProgress { .. }
             | Self::MarkedForRemoval { .. }
+            | Self::CannotStartPaused
+            | Self::AlreadyPaused { .. }
+            | Self::NotPaused { .. }
+            | Self::JoinNotRunning { .. }
+            | Self::TooManyAttached { .. }
+            | Self::TooManyExecs { .. }
+            | Self::ExecNotRunning { .. }
             | Self::ExecUsed { .. } => Class::Conflict,
             Self::AlreadyRunning { .. } | Self::AlreadyStopped { .. } => Class::NotModified,
             Self::Unsupported { .. } | Self::LogNotReadable => Class::NotImplemented,

@@ -131,6 +131,11 @@ impl Events {
         let _nobody_watches = self.watchers.send(event);
     }
 
+    /// How many watch.
+    pub fn watchers(&self) -> usize {
+        self.watchers.receiver_count()
+    }
+
     /// Begins to watch.
     pub fn subscribe(&self, query: EventQuery) -> Result<Subscription, EngineError> {
         query.filters.check(FILTERS)?;

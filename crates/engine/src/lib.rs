@@ -21,7 +21,19 @@ pub mod networks;
 pub mod stream;
 pub mod system;
 
-use std::{ffi::OsString, net::Ipv4Addr, path::PathBuf, sync::Arc};
+mod files;
+mod record;
+mod signal;
+mod spec;
+mod supervisor;
+mod tasks;
+
+use std::{fs, net::Ipv4Addr, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
+
+use wadah_shim::launch::Launcher;
+use wadah_store::Store;
+
+use tasks::Tasks;
 
 pub use error::{Class, EngineError};
 
@@ -32,29 +44,30 @@ pub struct Engine {
     pub containers: Arc<containers::Containers>,
     /// Exec sessions.
     pub execs: Arc<execs::Execs>,
+    /// Images.
+    pub images: Arc<images::Images>,
     /// Networks.
     pub networks: Arc<networks::Networks>,
     /// Events.
     pub events: Arc<events::Events>,
     /// Facts.
     pub system: Arc<system::System>,
+    shared: Arc<containers::Shared>,
 }
 
 /// What an engine is opened with.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Settings {
     /// What must survive a restart of the machine: `/var/lib/wadah`.
     pub data_root: PathBuf,
     /// What must not: `/run/wadah`, a tmpfs.
     pub exec_root: PathBuf,
-    /// The executable that is a shim when started with `shim_arguments` and a run directory.
-    pub shim: PathBuf,
-    /// The arguments before the run directory, as in `["shim"]`.
-    pub shim_arguments: Vec<OsString>,
+    /// Starts shims.
+    pub launcher: Launcher,
     /// The default bridge's interface.
     pub bridge: String,
-    /// The default bridge's address and the length of its prefix.
-    pub bridge_address: (Ipv4Addr, u8),
+    /// The default bridge's address and the length of its prefix; chosen if absent.
+    pub bridge_address: Option<(Ipv4Addr, u8)>,
     /// The parent of every container's cgroup, below each hierarchy's root.
     pub cgroup_parent: String,
     /// Whether a reaping pid 1 goes before every command that does not say.
@@ -63,14 +76,13 @@ pub struct Settings {
 
 impl Settings {
     /// The usual settings, with what differs between daemons on one machine.
-    pub fn new(data_root: PathBuf, exec_root: PathBuf) -> Self {
+    pub fn new(data_root: PathBuf, exec_root: PathBuf, launcher: Launcher) -> Self {
         Self {
             data_root,
             exec_root,
-            shim: PathBuf::from("/proc/self/exe"),
-            shim_arguments: vec!["shim".into()],
-            bridge: "wadah0".to_owned(),
-            bridge_address: (Ipv4Addr::new(172, 31, 0, 1), 16),
+            launcher,
+            bridge: wadah_net::DEFAULT_BRIDGE.to_owned(),
+            bridge_address: None,
             cgroup_parent: "wadah".to_owned(),
             init: false,
         }
@@ -79,19 +91,66 @@ impl Settings {
 
 impl Engine {
     /// Opens what is in the data root, and takes over the containers that run.
+    ///
+    /// To be called in the network namespace that containers are to be reached from.
     pub async fn open(settings: Settings) -> Result<Self, EngineError> {
-        tracing::debug!(?settings, "opening the engine");
+        let tasks = Tasks::default();
+        let events = Arc::<events::Events>::default();
+        let opening = (Arc::new(settings), Arc::clone(&events), tasks.clone());
+        let shared = tasks.block(move || open(opening)).await?;
+        containers::Shared::recover(&shared).await?;
         Ok(Self {
-            containers: Arc::new(containers::Containers {}),
-            execs: Arc::new(execs::Execs {}),
-            networks: Arc::new(networks::Networks {}),
-            events: Arc::default(),
-            system: Arc::new(system::System {}),
+            containers: Arc::new(containers::Containers::new(Arc::clone(&shared))),
+            execs: Arc::new(execs::Execs::new(Arc::clone(&shared))),
+            images: Arc::clone(&shared.images),
+            networks: Arc::clone(&shared.networks),
+            events,
+            system: Arc::new(system::System::new(Arc::clone(&shared))),
+            shared,
         })
     }
 
     /// Stops what the engine does by itself and writes down what it knows. Containers run on.
     pub async fn close(self) {
-        tracing::debug!("closed");
+        self.shared.tasks.close().await;
+        let store = Arc::clone(&self.shared.store);
+        let flushed = tokio::task::spawn_blocking(move || store.database.flush()).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::error!(?flushed, "not all is written down");
+        }
     }
+}
+
+fn open(
+    (settings, events, tasks): (Arc<Settings>, Arc<events::Events>, Tasks),
+) -> Result<Arc<containers::Shared>, EngineError> {
+    prepare_exec_root(&settings)?;
+    let store = Store::open(&settings.data_root)
+        .map_err(|it| EngineError::mechanism("cannot open the data root", it))?;
+    for damage in store.damage() {
+        tracing::error!("{damage}");
+    }
+    let store = Arc::new(store);
+    let images = images::Images::open(Arc::clone(&store), Arc::clone(&events))?;
+    let networks = Arc::new(networks::Networks::open(&settings)?);
+    let registry = Arc::new(containers::Registry::default());
+    networks.set_containers(&registry);
+    Ok(Arc::new(containers::Shared {
+        settings,
+        registry,
+        store,
+        images: Arc::new(images),
+        networks,
+        events,
+        tasks,
+        opened: std::time::SystemTime::now(),
+        execs: execs::ExecTable::default(),
+    }))
+}
+
+/// Makes the exec root and the directory of run directories, closed to everyone else.
+fn prepare_exec_root(settings: &Settings) -> Result<(), EngineError> {
+    let path = settings.exec_root.join("containers");
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+    made.map_err(|it| EngineError::io(format!("cannot create {}", path.display()), it))
 }

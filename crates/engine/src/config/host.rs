@@ -380,6 +380,12 @@ impl UtsMode {
     }
 }
 
+impl fmt::Display for UtsMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl FromStr for UtsMode {
     type Err = EngineError;
 
@@ -399,6 +405,12 @@ impl CgroupnsMode {
             Self::Default | Self::Private => "private",
             Self::Host => "host",
         }
+    }
+}
+
+impl fmt::Display for CgroupnsMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -15,6 +15,9 @@ use crate::config::{Config, EndpointConfig, HostConfig, PortBinding, PortSpec, P
 pub enum State {
     /// Never started.
     Created,
+    /// Never started, though it was tried: the executable was not found, for instance. Docker
+    /// calls this `created`, too, with the exit code and the error beside it.
+    Failed(Exited),
     /// Running, or frozen.
     Running(Running),
     /// Ended, and soon started again by its restart policy.
@@ -57,7 +60,7 @@ impl State {
     /// Docker's word for it, as in `State.Status` and in the filter `status`.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Created => "created",
+            Self::Created | Self::Failed(_) => "created",
             Self::Running(Running { paused: false, .. }) => "running",
             Self::Running(Running { paused: true, .. }) => "paused",
             Self::Restarting(_) => "restarting",
@@ -75,7 +78,7 @@ impl State {
     /// How it ended the last time, if it did and runs no more.
     pub fn exited(&self) -> Option<&Exited> {
         match self {
-            Self::Restarting(it) | Self::Exited(it) | Self::Dead(it) => Some(it),
+            Self::Failed(it) | Self::Restarting(it) | Self::Exited(it) | Self::Dead(it) => Some(it),
             Self::Removing(it) => it.as_ref(),
             Self::Created | Self::Running(_) => None,
         }

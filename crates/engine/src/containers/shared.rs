@@ -1,0 +1,111 @@
+//! What the operations on containers work with.
+//!
+//! The operations are in files of their own, each an `impl` of [`Shared`].
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use wadah_oci::{ChainId, ContainerId};
+use wadah_store::{Database, Store};
+
+use super::{container::Container, registry::Registry};
+use crate::{
+    EngineError, Settings,
+    events::{Events, Kind},
+    execs::ExecTable,
+    images::Images,
+    networks::Networks,
+    record::{Record, RecordForm},
+    supervisor::RunDirectory,
+    tasks::Tasks,
+};
+
+/// What the operations on containers work with.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// How the engine was opened.
+    pub(crate) settings: Arc<Settings>,
+    /// Which containers there are.
+    pub(crate) registry: Arc<Registry>,
+    /// What is on disk.
+    pub(crate) store: Arc<Store>,
+    /// Where containers come from.
+    pub(crate) images: Arc<Images>,
+    /// Where they are connected.
+    pub(crate) networks: Arc<Networks>,
+    /// What happened.
+    pub(crate) events: Arc<Events>,
+    /// What is being done.
+    pub(crate) tasks: Tasks,
+    /// When this daemon began.
+    pub(crate) opened: SystemTime,
+    /// Further processes.
+    pub(crate) execs: ExecTable,
+}
+
+impl wadah_store::Record for RecordForm {
+    const TABLE: &'static str = "containers";
+    const VERSION: u32 = 1;
+}
+
+impl Shared {
+    /// The run directory of a container.
+    pub(crate) fn run_directory(&self, id: &ContainerId) -> RunDirectory {
+        RunDirectory::of(&self.settings.exec_root, id)
+    }
+
+    /// The read-only directories of a container's root, the nearest first.
+    pub(crate) fn lower(&self, layers: &[ChainId]) -> Vec<std::path::PathBuf> {
+        layers.iter().rev().map(|it| self.store.layers.path(it)).collect()
+    }
+
+    /// Does something about one container, to its end, whoever goes away meanwhile.
+    pub(crate) async fn finish<T, F>(
+        self: &Arc<Self>,
+        operation: impl FnOnce(Arc<Self>) -> F,
+    ) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, EngineError>> + Send + 'static,
+    {
+        self.tasks.finish(operation(Arc::clone(self))).await
+    }
+
+    /// Tells that something happened to a container.
+    pub(crate) fn tell(&self, container: &Container, action: &str, more: &[(&str, String)]) {
+        let config = &container.definition.config;
+        let mut attributes: BTreeMap<String, String> = config.labels.clone();
+        attributes.insert("image".to_owned(), config.image.clone());
+        attributes.insert("name".to_owned(), container.name().to_string());
+        for (name, value) in more {
+            attributes.insert((*name).to_owned(), value.clone());
+        }
+        self.events.publish(Kind::Container, action, container.id().as_str(), attributes);
+    }
+
+    /// Writes down what is known of a container, durably; into its run directory, if it is one
+    /// that is removed when it ends.
+    pub(crate) async fn write_down(
+        self: &Arc<Self>,
+        container: &Container,
+    ) -> Result<(), EngineError> {
+        let (shared, record) = (Arc::clone(self), container.record());
+        self.tasks.block(move || shared.put(&record)).await
+    }
+
+    /// Likewise, on this thread.
+    pub(crate) fn put(&self, record: &Record) -> Result<(), EngineError> {
+        let id = &record.definition.id;
+        if record.definition.host.auto_remove {
+            let directory = self.run_directory(id);
+            directory.create()?;
+            return record.write(&directory.record());
+        }
+        put_row(&self.store.database, record)
+    }
+}
+
+fn put_row(database: &Database, record: &Record) -> Result<(), EngineError> {
+    let id = &record.definition.id;
+    let put = database.table::<RecordForm>().put(id.as_str(), &record.to_form());
+    put.map_err(|it| EngineError::mechanism(format!("cannot write down container {id}"), it))
+}
