@@ -68,7 +68,7 @@ pub enum NetError {
     /// The host's port already leads to another container.
     #[error("cannot publish {publication}: the port leads elsewhere")]
     PortLeadsElsewhere {
-        /// The publication, or the first of those that were asked for together.
+        /// The publication.
         publication: Publication,
     },
     /// An IPv4 port cannot lead to an IPv6 address, or the other way round.

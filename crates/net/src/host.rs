@@ -91,17 +91,25 @@ impl Host {
     /// next packet reaches the container.
     pub fn publish(&self, publications: &[Publication]) -> Result<(), NetError> {
         publications.iter().try_for_each(same_family)?;
-        let Some(first) = publications.first() else { return Ok(()) };
         let mut wanted = wanted(self);
-        for family in FAMILIES {
-            let elements = Elements::new(family, [], publications, false);
-            match self.add_elements(&wanted, family, &elements) {
-                Ok(()) => {}
-                Err(NetError::Netlink { source, .. }) if is_taken(&source) => {
-                    return Err(NetError::PortLeadsElsewhere { publication: *first });
-                }
-                Err(error) => return Err(error),
+        let leads_elsewhere = |it: &&Publication| {
+            wanted.publications.iter().any(|other| other.has_port_of(it) && other != *it)
+        };
+        if let Some(publication) = publications.iter().find(leads_elsewhere) {
+            return Err(NetError::PortLeadsElsewhere { publication: *publication });
+        }
+        let published = FAMILIES.into_iter().try_for_each(|family| {
+            self.add_elements(&wanted, family, &Elements::new(family, [], publications, false))
+        });
+        if published.is_err() {
+            // The other family's may have gone in. What was published before stays.
+            let had = &wanted.publications;
+            let new: Vec<_> = publications.iter().filter(|it| !had.contains(it)).collect();
+            for family in FAMILIES {
+                let elements = Elements::new(family, [], new.iter().copied(), false);
+                let _first_error_counts = firewall::delete(&mut tables(self), family, &elements);
             }
+            return published;
         }
         wanted.publications.extend(publications);
         drop(wanted);
@@ -159,7 +167,8 @@ impl Host {
         Ok(changed)
     }
 
-    /// Adds elements; if the table is gone, restores all of it first.
+    /// Adds elements. If the table is gone, or holds for such a key what nobody here asked for,
+    /// all of it is restored first.
     fn add_elements(
         &self,
         wanted: &Wanted,
@@ -171,7 +180,7 @@ impl Host {
         }
         let add = || firewall::add(&mut tables(self), family, elements);
         match add() {
-            Err(error) if error.errno() == Some(Errno::NOENT) => {
+            Err(error) if is_missing_or_stray(&error) => {
                 firewall::restore(&mut tables(self), family, &wanted.elements(family))?;
                 add()
             }
@@ -232,9 +241,9 @@ fn same_family(publication: &Publication) -> Result<(), NetError> {
     }
 }
 
-/// The key is there with other data: `EEXIST`, and `EBUSY` in older kernels.
-fn is_taken(error: &NetlinkError) -> bool {
-    matches!(error.errno(), Some(Errno::EXIST | Errno::BUSY))
+/// No such table, or the key is there with other data: `EEXIST`, and `EBUSY` in older kernels.
+fn is_missing_or_stray(error: &NetlinkError) -> bool {
+    matches!(error.errno(), Some(Errno::NOENT | Errno::EXIST | Errno::BUSY))
 }
 
 /// The kernel does not track connections over netlink, or cannot filter them, or there was none

@@ -51,6 +51,15 @@ impl Publication {
     pub(crate) fn specific_address(&self) -> Option<IpAddr> {
         self.host_address.filter(|it| !it.is_unspecified())
     }
+
+    /// Whether the two are the same port of the host.
+    pub(crate) fn has_port_of(&self, other: &Self) -> bool {
+        let port = |it: &Self| {
+            let six = it.container_address.is_ipv6();
+            (it.protocol, it.specific_address(), it.host_port, six)
+        };
+        port(self) == port(other)
+    }
 }
 
 impl fmt::Display for Protocol {
@@ -106,6 +115,7 @@ mod tests {
     #[test]
     fn protocols_are_named_in_any_case() {
         assert_eq!("UDP".parse(), Ok(Protocol::Udp));
-        assert!("icmp".parse::<Protocol>().is_err());
+        let error = "icmp".parse::<Protocol>().unwrap_err();
+        assert_eq!(error.to_string(), "\"icmp\" is not a protocol: tcp, udp or sctp");
     }
 }

@@ -61,8 +61,11 @@ impl Host {
     pub fn detach(&self, host_name: &str) -> Result<(), NetError> {
         wanted(self).veths.remove(host_name);
         match links(self).apply(&[Change::ShutPort { name: host_name }]) {
-            // Gone already, or on no bridge.
-            Err(error) if is_absent(&error) || error.errno() == Some(Errno::OPNOTSUPP) => Ok(()),
+            // Gone already, on no bridge, or without the other end.
+            Err(error) if is_absent(&error) => Ok(()),
+            Err(error) if matches!(error.errno(), Some(Errno::OPNOTSUPP | Errno::NETDOWN)) => {
+                Ok(())
+            }
             result => result.map_err(NetError::netlink(format!("shut port {host_name}"))),
         }
     }

@@ -179,10 +179,11 @@ mod tests {
 
     #[test]
     fn names_that_lead_elsewhere_are_refused() {
+        let is_valid = |name: &str| check_name(name).is_ok();
         for name in ["", ".", "..", "a/b", "a:b", "a b", "sixteen-bytes-xx", "a\0"] {
-            assert!(check_name(name).is_err(), "{name:?}");
+            assert!(!is_valid(name), "{name:?}");
         }
-        assert!(check_name("wadah0").is_ok());
-        assert!(check_name("fifteen-bytes-x").is_ok());
+        assert!(is_valid("wadah0"));
+        assert!(is_valid("fifteen-bytes-x"));
     }
 }

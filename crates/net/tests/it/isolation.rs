@@ -1,8 +1,9 @@
 //! Who does not reach whom.
 
-use std::{net::Ipv4Addr, os::fd::AsFd};
+use std::{fs, net::Ipv4Addr, os::fd::AsFd};
 
 use wadah_net::{Bridge, Host, Namespace};
+use wadah_sys::rtnetlink::{Change, RouteSocket, Veth};
 
 use crate::world::{
     Container, HOST, NEIGHBOUR, PATIENCE, SILENCE, ask_tcp, cidr, default_bridge, here, in_a_host,
@@ -54,7 +55,17 @@ fn bridges_are_kept_apart() {
 
 #[test]
 fn without_icc_containers_reach_only_published_ports_of_each_other() {
+    for bridged_packets_filtered in ["0", "1"] {
+        keep_containers_apart(bridged_packets_filtered);
+    }
+}
+
+fn keep_containers_apart(bridged_packets_filtered: &str) {
     in_a_host(|| {
+        let parameter = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+        if fs::write(parameter, bridged_packets_filtered).is_err() {
+            wadah_testkit::skip("this kernel has no br_netfilter");
+        }
         let host = host();
         let bridge = Bridge { icc: false, ..default_bridge() };
         host.ensure_bridge(&bridge).unwrap();
@@ -67,9 +78,9 @@ fn without_icc_containers_reach_only_published_ports_of_each_other() {
         assert!(ask_tcp(from, (HOST_OF_BRIDGE, 8080), PATIENCE).is_some());
         // Nor by asking the gateway to route it.
         inside(from, || {
-            let mut links = wadah_sys::rtnetlink::RouteSocket::open().unwrap();
+            let mut links = RouteSocket::open().unwrap();
             let link = links.link("eth0").unwrap().index;
-            let route = wadah_sys::rtnetlink::Change::AddRoute {
+            let route = Change::AddRoute {
                 destination: Some((web.address, 32)),
                 gateway: HOST_OF_BRIDGE.into(),
                 link,
@@ -94,10 +105,10 @@ fn an_internal_network_is_cut_off() {
         assert!(ask_tcp(two.namespace.fd(), (one.address, 80), PATIENCE).is_some());
         assert_eq!(ask_tcp(neighbour.fd(), (one.address, 80), SILENCE), None);
         inside(two.namespace.fd(), || {
-            let mut links = wadah_sys::rtnetlink::RouteSocket::open().unwrap();
+            let mut links = RouteSocket::open().unwrap();
             let link = links.link("eth0").unwrap().index;
             let gateway = internal.gateways[0].address();
-            let route = wadah_sys::rtnetlink::Change::AddRoute { destination: None, gateway, link };
+            let route = Change::AddRoute { destination: None, gateway, link };
             links.apply(&[route]).unwrap();
         });
         assert_eq!(ask_tcp(two.namespace.fd(), (NEIGHBOUR, 80), SILENCE), None);
@@ -112,9 +123,9 @@ fn a_host_that_was_no_router_forwards_nothing_for_others() {
         let beyond = Ipv4Addr::new(10, 98, 0, 2);
         let ask = || ask_tcp(one.fd(), (beyond, 80), SILENCE);
         let forwarding = "/proc/sys/net/ipv4/ip_forward";
-        assert_eq!(std::fs::read_to_string(forwarding).unwrap(), "0\n");
+        assert_eq!(fs::read_to_string(forwarding).unwrap(), "0\n");
         host();
-        assert_eq!(std::fs::read_to_string(forwarding).unwrap(), "1\n");
+        assert_eq!(fs::read_to_string(forwarding).unwrap(), "1\n");
         assert_eq!(ask(), None);
         // The next daemon finds the host forwarding, and still knows.
         host();
@@ -127,7 +138,7 @@ fn a_router_goes_on_routing() {
     in_a_host(|| {
         let (one, two) = (neighbour(), second_neighbour());
         let _server = serve_tcp(two.fd(), 80);
-        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+        fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
         host();
         let seen = ask_tcp(one.fd(), (Ipv4Addr::new(10, 98, 0, 2), 80), PATIENCE);
         assert_eq!(seen, Some(NEIGHBOUR.into()));
@@ -136,7 +147,6 @@ fn a_router_goes_on_routing() {
 
 /// Another neighbour, on another network.
 fn second_neighbour() -> Namespace {
-    use wadah_sys::rtnetlink::{Change, RouteSocket, Veth};
     let neighbour = Namespace::make().unwrap();
     let mut here = RouteSocket::open().unwrap();
     let veth = Veth {

@@ -5,6 +5,7 @@
 //! test does.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where its premise does")]
+#![allow(clippy::print_stdout, reason = "the timings are there to be read")]
 
 mod attach;
 mod firewall;

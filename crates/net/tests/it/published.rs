@@ -2,15 +2,15 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
 };
 
 use wadah_net::{Host, NetError, Publication};
-use wadah_sys::netlink::namespace;
+use wadah_sys::rtnetlink::{Change, RouteSocket};
 
 use crate::world::{
     Container, HOST, NEIGHBOUR, PATIENCE, SILENCE, ask_tcp, ask_udp, ask_udp_with, default_bridge,
-    here, in_a_host, neighbour, second_bridge, serve_tcp,
+    here, in_a_host, inside, neighbour, nft, second_bridge, serve_tcp,
 };
 
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 1);
@@ -32,7 +32,17 @@ fn port(address: Ipv4Addr, port: u16) -> SocketAddr {
 
 #[test]
 fn a_port_published_on_all_addresses_is_reached_from_everywhere() {
+    for bridged_packets_filtered in ["0", "1"] {
+        reach_a_port_from_everywhere(bridged_packets_filtered);
+    }
+}
+
+fn reach_a_port_from_everywhere(bridged_packets_filtered: &str) {
     in_a_host(|| {
+        let parameter = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+        if std::fs::write(parameter, bridged_packets_filtered).is_err() {
+            wadah_testkit::skip("this kernel has no br_netfilter");
+        }
         let (host, neighbour, here) = (host(), neighbour(), here());
         let (web, client) = (
             Container::start(&host, &default_bridge(), 2),
@@ -113,31 +123,27 @@ fn a_port_published_on_loopback_is_the_host_s_alone() {
         );
         let ask = |from, address, number| ask_tcp(from, port(address, number), SILENCE);
         assert_eq!(ask(neighbour.fd(), HOST, 8080), None);
-        // By a route to the container's address, and to the host's loopback itself.
-        assert_eq!(ask(neighbour.fd(), Ipv4Addr::new(172, 17, 0, 2), 80), None);
         assert_eq!(ask(other.namespace.fd(), HOST, 8080), None);
-        for source in [neighbour.fd(), other.namespace.fd()] {
-            let gateway = if source.as_fd().try_clone_to_owned().is_ok() { HOST } else { GATEWAY };
-            let reached = reach_loopback(source, gateway);
-            assert_eq!(reached, None);
-        }
+        // By a route to the container's address.
+        assert_eq!(ask(neighbour.fd(), Ipv4Addr::new(172, 17, 0, 2), 80), None);
+        // By sending packets for 127.0.0.1 over the wire. Without the guard they would arrive.
+        let outsiders = [neighbour.fd(), other.namespace.fd()];
+        outsiders.into_iter().for_each(send_loopback_over_the_wire);
+        let reached = || outsiders.map(|it| ask(it, Ipv4Addr::LOCALHOST, 8080).is_some());
+        assert_eq!(reached(), [false, false]);
+        nft(&["flush chain ip wadah guard"]);
+        assert_eq!(reached(), [true, true]);
     });
 }
 
-/// Tries to get packets for 127.0.0.1 out of a namespace towards its host.
-fn reach_loopback(source: std::os::fd::BorrowedFd<'_>, _gateway: Ipv4Addr) -> Option<IpAddr> {
-    crate::world::inside(source, || {
+/// Makes 127.0.0.1 a place like any other for a namespace: behind its default route.
+fn send_loopback_over_the_wire(namespace: BorrowedFd<'_>) {
+    inside(namespace, || {
         std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1").unwrap();
-        let mut links = wadah_sys::rtnetlink::RouteSocket::open().unwrap();
-        // Without its own loopback, 127.0.0.1 is a place like any other.
-        let lo = wadah_sys::rtnetlink::Change::DeleteAddress {
-            link: 1,
-            address: Ipv4Addr::LOCALHOST.into(),
-            prefix: 8,
-        };
-        links.apply(&[lo]).unwrap();
+        let mut links = RouteSocket::open().unwrap();
+        let address = Ipv4Addr::LOCALHOST.into();
+        links.apply(&[Change::DeleteAddress { link: 1, address, prefix: 8 }]).unwrap();
     });
-    ask_tcp(source, port(Ipv4Addr::LOCALHOST, 8080), SILENCE)
 }
 
 #[test]
@@ -160,14 +166,14 @@ fn a_host_s_own_drop_wins_and_its_own_translation_too() {
             "forward { type filter hook forward priority 0; tcp dport 80 ct original proto-dst 8080 drop; }",
             "before { type filter hook prerouting priority -150; tcp dport 8080 drop; }",
         ] {
-            crate::world::nft(&[&format!("table inet admin {{ chain {rule}; }}")]);
+            nft(&[&format!("table inet admin {{ chain {rule}; }}")]);
             assert_eq!(ask(), None, "{rule}");
-            crate::world::nft(&["delete table inet admin"]);
+            nft(&["delete table inet admin"]);
             assert_eq!(ask(), Some(NEIGHBOUR.into()));
         }
         let elsewhere = "chain mine { type nat hook prerouting priority dstnat; \
                          tcp dport 8080 dnat to 172.17.0.3:81; }";
-        crate::world::nft(&[&format!("table ip admin {{ {elsewhere}; }}")]);
+        nft(&[&format!("table ip admin {{ {elsewhere}; }}")]);
         drop(_server);
         assert_eq!(
             ask(),
@@ -181,8 +187,7 @@ fn a_host_s_own_drop_wins_and_its_own_translation_too() {
 fn a_client_that_never_pauses_reaches_the_next_container() {
     in_a_host(|| {
         let (host, neighbour) = (host(), neighbour());
-        let client =
-            crate::world::inside(neighbour.fd(), || UdpSocket::bind("0.0.0.0:4444").unwrap());
+        let client = inside(neighbour.fd(), || UdpSocket::bind("0.0.0.0:4444").unwrap());
         let address = port(HOST, 5353);
         for number in 2..5 {
             let dns = Container::start(&host, &default_bridge(), number);
@@ -209,15 +214,38 @@ fn publications_are_taken_together_or_not_at_all() {
         host.publish(&[one.tcp(8080, 80)]).unwrap();
         let error = host.publish(&[two.tcp(8081, 80), two.tcp(8080, 80)]).unwrap_err();
         assert!(matches!(error, NetError::PortLeadsElsewhere { .. }), "{error}");
-        assert_eq!(ask_tcp(here.as_fd(), port(HOST_LOOPBACK, 8081), SILENCE), None);
+        assert_eq!(ask_tcp(here.as_fd(), port(Ipv4Addr::LOCALHOST, 8081), SILENCE), None);
         // Taking back what is not published, with what is, leaves nothing.
         host.unpublish(&[two.tcp(8081, 80), one.tcp(8080, 80)]).unwrap();
         host.publish(&[two.tcp(8080, 80)]).unwrap();
-        assert!(ask_tcp(here.as_fd(), port(HOST_LOOPBACK, 8080), PATIENCE).is_some());
+        assert!(ask_tcp(here.as_fd(), port(Ipv4Addr::LOCALHOST, 8080), PATIENCE).is_some());
     });
 }
 
-const HOST_LOOPBACK: Ipv4Addr = Ipv4Addr::LOCALHOST;
+#[test]
+fn a_stray_element_does_not_block_its_port() {
+    in_a_host(|| {
+        let (host, here) = (host(), here());
+        let web = Container::start(&host, &default_bridge(), 2);
+        let _server = web.serve_tcp(80);
+        nft(&["add element ip wadah ports { tcp . 8080 : 172.17.0.99 . 1 }"]);
+        host.publish(&[web.tcp(8080, 80)]).unwrap();
+        assert!(ask_tcp(here.as_fd(), port(Ipv4Addr::LOCALHOST, 8080), PATIENCE).is_some());
+    });
+}
+
+#[test]
+fn an_address_of_another_family_is_refused() {
+    in_a_host(|| {
+        let (host, address) = (host(), "fd00::2".parse().unwrap());
+        let web = Container::start(&host, &default_bridge(), 2);
+        let publication = Publication { container_address: address, ..web.tcp(8080, 80) };
+        let error = host.publish(&[at(publication, HOST)]).unwrap_err();
+        let expected = "cannot publish 10.99.0.1:8080->[fd00::2]:80/tcp: \
+                        the two addresses are of different families";
+        assert_eq!(error.to_string(), expected);
+    });
+}
 
 #[test]
 fn ten_thousand_ports_are_one_batch() {
@@ -228,10 +256,10 @@ fn ten_thousand_ports_are_one_batch() {
         let all: Vec<Publication> = (20_000..30_000).map(|it| web.tcp(it, 80)).collect();
         host.publish(&all).unwrap();
         for number in [20_000, 24_999, 29_999] {
-            assert!(ask_tcp(here.as_fd(), port(HOST_LOOPBACK, number), PATIENCE).is_some());
+            assert!(ask_tcp(here.as_fd(), port(Ipv4Addr::LOCALHOST, number), PATIENCE).is_some());
         }
         host.unpublish(&all).unwrap();
-        assert!(!crate::world::nft(&["list", "map", "ip", "wadah", "ports"]).contains("elements"));
+        assert!(!nft(&["list", "map", "ip", "wadah", "ports"]).contains("elements"));
     });
 }
 
@@ -243,6 +271,5 @@ fn containers_reach_the_outside_under_the_host_s_address() {
         let _server = serve_tcp(neighbour.fd(), 80);
         let seen = ask_tcp(client.namespace.fd(), port(NEIGHBOUR, 80), PATIENCE);
         assert_eq!(seen, Some(HOST.into()));
-        assert!(namespace::current().is_ok());
     });
 }

@@ -1,5 +1,12 @@
 //! Recovery: whatever happened, a reconciled host is as one freshly set up.
 
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
 use wadah_net::{Bridge, Expected, Host, Report};
 use wadah_sys::rtnetlink::{Change, RouteSocket};
 use wadah_testkit::wait_until;
@@ -177,8 +184,7 @@ fn a_deleted_bridge_is_made_anew_and_containers_are_plugged_in_again() {
 #[test]
 fn a_bridge_that_is_down_is_set_up() {
     check(|_| {
-        let status =
-            std::process::Command::new("ip").args(["link", "set", "wadah0", "down"]).status();
+        let status = Command::new("ip").args(["link", "set", "wadah0", "down"]).status();
         assert!(status.unwrap().success());
     });
 }
@@ -224,7 +230,7 @@ fn a_container_that_lost_its_pair_is_reported() {
         let link = links.link(&usual.client.host_name).unwrap().index;
         links.apply(&[Change::DeleteLink { link }]).unwrap();
         let report = Host::open().unwrap().reconcile(&usual.expected).unwrap();
-        assert_eq!(report.missing_veths, [usual.client.host_name.clone()]);
+        assert_eq!(report.missing_veths, std::slice::from_ref(&usual.client.host_name));
     });
 }
 
@@ -273,4 +279,61 @@ fn a_daemon_killed_after_any_step_leaves_nothing_that_stays() {
             wait_until("no stray link is left", || our_links() == fresh.1);
         });
     }
+}
+
+/// Set for the process that is the victim of [`a_daemon_killed_at_any_moment_leaves_nothing_that_stays`].
+const VICTIM: &str = "WADAH_TEST_VICTIM";
+
+/// Not a test: a daemon at work, without end, in the namespace it was started in.
+#[test]
+#[ignore = "works until it is killed"]
+fn a_daemon_at_work() {
+    if std::env::var_os(VICTIM).is_none() {
+        return;
+    }
+    println!("at work");
+    let host = Host::open().unwrap();
+    for round in 0.. {
+        host.ensure_firewall().unwrap();
+        host.ensure_bridge(&default_bridge()).unwrap();
+        let web = Container::start(&host, &default_bridge(), 2 + round % 5);
+        host.publish(&[web.tcp(8080, 80), web.udp(5353, 53)]).unwrap();
+        host.ensure_bridge(&Bridge { icc: round % 2 == 0, ..second_bridge() }).unwrap();
+        let other = Container::start(&host, &second_bridge(), 2);
+        host.publish(&[other.tcp(9090, 90)]).unwrap();
+        host.unpublish(&[web.tcp(8080, 80), web.udp(5353, 53)]).unwrap();
+        host.detach(&web.host_name).unwrap();
+        host.unpublish(&[other.tcp(9090, 90)]).unwrap();
+        if round % 3 == 2 {
+            host.remove_bridge(&second_bridge().name).unwrap();
+            host.remove_firewall().unwrap();
+        }
+    }
+}
+
+/// The real thing: another process, `kill -9`, many times, in one namespace.
+#[test]
+fn a_daemon_killed_at_any_moment_leaves_nothing_that_stays() {
+    in_a_host(|| {
+        let expected = Expected { bridges: vec![default_bridge()], ..Expected::default() };
+        Host::open().unwrap().reconcile(&expected).unwrap();
+        let (rules, links) = (ruleset(), our_links());
+        for round in 0..25_u64 {
+            let mut victim = Command::new(std::env::current_exe().unwrap())
+                .args(["--ignored", "--exact", "--nocapture", "recovery::a_daemon_at_work"])
+                .env(VICTIM, "1")
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+            lines.find(|it| it.as_ref().unwrap().contains("at work")).unwrap().unwrap();
+            // Not a wait for anything: the moment of death, spread over the first rounds of work.
+            thread::sleep(Duration::from_micros(round * 617 % 15_000));
+            victim.kill().unwrap();
+            victim.wait().unwrap();
+            Host::open().unwrap().reconcile(&expected).unwrap();
+            assert_same(&ruleset(), &rules, &format!("in round {round}"));
+            wait_until("no stray link is left", || our_links() == links);
+        }
+    });
 }

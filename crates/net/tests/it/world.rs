@@ -78,8 +78,16 @@ impl Container {
     /// Plugs one in at the `number`th address of the bridge's network.
     pub(crate) fn start(host: &Host, bridge: &Bridge, number: u128) -> Self {
         let namespace = Namespace::make().unwrap();
+        Self::plug_in(host, bridge, namespace, bridge.gateways[0].nth(number).unwrap())
+    }
+
+    pub(crate) fn plug_in(
+        host: &Host,
+        bridge: &Bridge,
+        namespace: Namespace,
+        address: IpAddr,
+    ) -> Self {
         let gateway = bridge.gateways[0];
-        let address = gateway.nth(number).unwrap();
         let endpoint = Endpoint {
             host_name: veth_name().unwrap(),
             bridge: bridge.name.clone(),

@@ -28,7 +28,7 @@ const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_FLUSH: u16 = 24;
-const BR_STATE_DISABLED: u8 = 0;
+const BR_STATE_LISTENING: u8 = 1;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_BR_FORWARD_DELAY: u16 = 1;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
@@ -82,8 +82,9 @@ pub enum Change<'a> {
         /// Whether what comes in by it may go out by it.
         hairpin: bool,
     },
-    /// Shuts a bridge's port at once and forgets who was behind it. It opens again when its link
-    /// goes down and up.
+    /// Shuts a bridge's port at once and forgets who was behind it, until its link goes down and
+    /// up. The port is set to listen: it neither forwards nor learns then, and, other than a
+    /// disabled one, is not opened again by whatever next happens to its link.
     ShutPort {
         /// The name of the link that is the port.
         name: &'a str,
@@ -177,7 +178,7 @@ impl Change<'_> {
                 encode_port(messages, name, [isolated, (IFLA_BRPORT_MODE, u8::from(*hairpin))]);
             }
             Self::ShutPort { name } => {
-                let state = (IFLA_BRPORT_STATE, BR_STATE_DISABLED);
+                let state = (IFLA_BRPORT_STATE, BR_STATE_LISTENING);
                 encode_port(messages, name, [state, (IFLA_BRPORT_FLUSH, 1)]);
             }
             Self::DeleteLink { link } => {
