@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use wadah_oci::DiffId;
 
 /// The most layers an image may have, and lines of history.
@@ -138,8 +138,7 @@ pub enum ConfigError {
 impl ImageConfig {
     /// Reads a configuration.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        let raw: Raw =
-            serde_json::from_slice(bytes).map_err(|source| ConfigError::Json { source })?;
+        let raw: Raw = object(bytes).map_err(|source| ConfigError::Json { source })?;
         let too_many = |what, limit| Err(ConfigError::TooMany { what, limit });
         if raw.rootfs.diff_ids.len() > MAX_LAYERS {
             return too_many("layers", MAX_LAYERS);
@@ -301,6 +300,14 @@ impl From<RawHistory> for HistoryEntry {
     fn from(raw: RawHistory) -> Self {
         let RawHistory { created, created_by, author, comment, empty_layer } = raw;
         Self { created, created_by, author, comment, empty_layer }
+    }
+}
+
+/// Reads a JSON object. `serde` would also take an array of the fields' values.
+pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    match bytes.trim_ascii_start().first() {
+        Some(b'{') => serde_json::from_slice(bytes),
+        _ => Err(serde::de::Error::custom("expected an object")),
     }
 }
 

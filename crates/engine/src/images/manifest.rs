@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use wadah_oci::Digest;
 
-use super::{Platform, config::or_default};
+use super::{
+    Platform,
+    config::{object, or_default},
+};
 
 /// The longest manifest: what registries accept.
 pub(super) const MAX_DOCUMENT: u64 = 4 << 20;
@@ -117,8 +120,7 @@ struct Raw {
 
 impl Document {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
-        let raw: Raw =
-            serde_json::from_slice(bytes).map_err(|source| DocumentError::Json { source })?;
+        let raw: Raw = object(bytes).map_err(|source| DocumentError::Json { source })?;
         let is_index = raw.media_type.contains("index") || raw.media_type.contains("list");
         if raw.fs_layers.is_some() {
             return Err(DocumentError::MediaType { media_type: "schema 1".into() });
