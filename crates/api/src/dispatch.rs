@@ -96,7 +96,7 @@ fn prepare(
 /// Every operation and its handler. A handler takes only the parts of the engine it may touch.
 async fn run(engine: &Engine, operation: Operation, call: Call) -> Result<Reply, ApiError> {
     use Operation as Op;
-    let Engine { containers, execs, images, networks, events, system } = engine;
+    let Engine { containers, execs, images, networks, events, system, .. } = engine;
     match operation {
         Op::Ping => Ok(system::ping(&call)),
         Op::Version => Ok(system::version(system)),
