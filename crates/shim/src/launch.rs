@@ -25,7 +25,7 @@ use rustix::{
     process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid},
 };
 use wadah_runtime::cgroup::{Cgroup, CgroupError, Location, LocationError};
-use wadah_sys::spawn::{self, spawn};
+use wadah_sys::spawn::{self, Descriptors, spawn};
 
 use crate::protocol::{Exit, Launch, State};
 
@@ -174,7 +174,7 @@ impl Launcher {
         descriptors.extend(network);
         let own = [launch.run_dir.clone().into(), descriptors.len().to_string().into()];
         let arguments = self.arguments.iter().cloned().chain(own);
-        let pid = spawn(self.executable.as_fd(), arguments, &descriptors)
+        let pid = spawn(self.executable.as_fd(), arguments, [], Descriptors::Quiet(&descriptors))
             .map_err(|source| LaunchError::Spawn { id: id(), source })?;
         // Our child, not reaped yet: the number is its.
         let pidfd = pidfd_open(pid, PidfdFlags::empty())
@@ -246,12 +246,17 @@ pub fn bury(run_dir: &Path) -> Result<(), BuryError> {
     Cgroup::delete_at(&location).map_err(failed)
 }
 
-/// A name for the socket that is short enough for a socket's address (108 bytes), however long
-/// the run directory's is. Valid as long as the directory returned with it is open.
+/// A name for the shim's socket that is short enough.
 pub(crate) fn socket_path(run_dir: &Path) -> io::Result<(OwnedFd, PathBuf)> {
+    short_name(run_dir, SOCKET)
+}
+
+/// A name for a file that is short enough for a socket's address (108 bytes), however long its
+/// directory's is. Valid in every process, as long as the descriptor returned with it is open.
+pub(crate) fn short_name(directory: &Path, name: &str) -> io::Result<(OwnedFd, PathBuf)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::open(run_dir, flags, Mode::empty())?;
-    let path = format!("/proc/self/fd/{}/{SOCKET}", directory.as_raw_fd());
+    let directory = rustix::fs::open(directory, flags, Mode::empty())?;
+    let path = format!("/proc/{}/fd/{}/{name}", std::process::id(), directory.as_raw_fd());
     Ok((directory, path.into()))
 }
 

@@ -11,6 +11,7 @@ mod connection;
 mod container;
 mod event;
 mod failure;
+mod foreign;
 mod outbox;
 mod persist;
 mod process;
@@ -77,7 +78,7 @@ fn supervise(run_dir: &Path, descriptors: i32) -> io::Result<()> {
     let listener = UnixListener::bind(path)?;
     let log = launch.log.as_ref().map(Log::open).transpose();
     let (container, log) = match log {
-        Ok(log) => (Container::create(launch), log),
+        Ok(log) => (Container::create(launch, network.as_ref()), log),
         Err(error) => (Container::without_log(launch, &error), None),
     };
     // The container has entered it. A namespace ends when nothing refers to it.

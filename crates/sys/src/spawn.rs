@@ -26,29 +26,37 @@ pub const FIRST: RawFd = 3;
 /// another that is still to be moved.
 const ABOVE: RawFd = 64;
 
+/// Where a spawned process's descriptors come from.
+#[derive(Debug, Clone, Copy)]
+pub enum Descriptors<'a> {
+    /// `/dev/null` as its standard streams, and these from number [`FIRST`] on.
+    Quiet(&'a [BorrowedFd<'a>]),
+    /// These as its standard streams, and no others.
+    Streams([BorrowedFd<'a>; 3]),
+}
+
 /// Starts the file that `executable` refers to, as the leader of a new session, with no signal
-/// blocked or ignored, an empty environment, `/dev/null` as its standard streams, and
-/// `descriptors` from number [`FIRST`] on.
+/// blocked or ignored, and with this environment and these descriptors.
 ///
 /// What else of the caller's is not close-on-exec leaks: see [`inherited`].
 pub fn spawn(
     executable: BorrowedFd<'_>,
     arguments: impl IntoIterator<Item = OsString>,
-    descriptors: &[BorrowedFd<'_>],
+    environment: impl IntoIterator<Item = OsString>,
+    descriptors: Descriptors<'_>,
 ) -> io::Result<Pid> {
     let executable = rustix::io::fcntl_dupfd_cloexec(executable, ABOVE)?;
     let path = CString::new(format!("/proc/self/fd/{}", executable.as_raw_fd()))?;
-    let arguments = arguments.into_iter().map(|it| CString::new(it.into_vec()));
-    let arguments: Vec<CString> = arguments.collect::<Result<_, _>>()?;
-    let mut pointers: Vec<_> = arguments.iter().map(|it| it.as_ptr().cast_mut()).collect();
-    pointers.push(ptr::null_mut());
-    let environment = [ptr::null_mut()];
-
-    let sources: Vec<OwnedFd> = descriptors
+    let (arguments, environment) = (Strings::new(arguments)?, Strings::new(environment)?);
+    let (first, sources) = match &descriptors {
+        Descriptors::Quiet(sources) => (FIRST, *sources),
+        Descriptors::Streams(sources) => (0, &sources[..]),
+    };
+    let sources: Vec<OwnedFd> = sources
         .iter()
         .map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, ABOVE))
         .collect::<Result<_, _>>()?;
-    let actions = Actions::new(&sources)?;
+    let actions = Actions::new(first, &sources)?;
     let attributes = Attributes::new()?;
     let mut pid = 0;
     // SAFETY: every pointer is to something initialised that outlives the call, and both arrays
@@ -59,8 +67,8 @@ pub fn spawn(
             path.as_ptr(),
             &raw const actions.0,
             &raw const attributes.0,
-            pointers.as_ptr(),
-            environment.as_ptr(),
+            arguments.pointers().as_ptr(),
+            environment.pointers().as_ptr(),
         )
     })?;
     Pid::from_raw(pid).ok_or_else(|| io::ErrorKind::InvalidData.into())
@@ -92,20 +100,35 @@ pub fn inherited(count: RawFd) -> io::Result<Vec<OwnedFd>> {
     Ok(taken)
 }
 
+/// Strings as `execve` wants them.
+struct Strings(Vec<CString>);
+
+impl Strings {
+    fn new(strings: impl IntoIterator<Item = OsString>) -> io::Result<Self> {
+        let strings = strings.into_iter().map(|it| CString::new(it.into_vec()));
+        Ok(Self(strings.collect::<Result<_, _>>()?))
+    }
+
+    fn pointers(&self) -> Vec<*mut libc::c_char> {
+        self.0.iter().map(|it| it.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
+    }
+}
+
 /// What happens to descriptors in the child.
 struct Actions(libc::posix_spawn_file_actions_t);
 
 impl Actions {
-    fn new(sources: &[OwnedFd]) -> io::Result<Self> {
+    /// Gives `sources` the numbers from `first` on, and `/dev/null` those before.
+    fn new(first: RawFd, sources: &[OwnedFd]) -> io::Result<Self> {
         let mut actions = MaybeUninit::uninit();
         // SAFETY: the pointer is to memory of the right size, which the call initialises.
         check(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) })?;
         // SAFETY: initialised just now. It may be moved: it holds its memory by pointer.
         let mut actions = Self(unsafe { actions.assume_init() });
-        for number in 0..FIRST {
+        for number in 0..first {
             actions.open_null(number)?;
         }
-        for (number, source) in (FIRST..).zip(sources) {
+        for (number, source) in (first..).zip(sources) {
             // SAFETY: `actions` is initialised; both are numbers.
             check(unsafe {
                 libc::posix_spawn_file_actions_adddup2(
@@ -195,7 +218,13 @@ mod tests {
         let script = "exec >&3; readlink /proc/self/fd/0 /proc/self/fd/4; \
                       read stat < /proc/self/stat; set -- $stat; test $6 = $$ && echo leader";
         let arguments = ["sh", "-c", script].map(Into::into);
-        let pid = spawn(shell.as_fd(), arguments, &[write.as_fd(), other.as_fd()]).unwrap();
+        let pid = spawn(
+            shell.as_fd(),
+            arguments,
+            [],
+            Descriptors::Quiet(&[write.as_fd(), other.as_fd()]),
+        )
+        .unwrap();
         drop(write);
         let mut said = String::new();
         File::from(read).read_to_string(&mut said).unwrap();
@@ -205,9 +234,24 @@ mod tests {
     }
 
     #[test]
+    fn a_spawned_process_gets_streams_and_an_environment() {
+        let shell = File::open("/bin/sh").unwrap();
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let null = File::open("/dev/null").unwrap();
+        let arguments = ["sh", "-c", "echo $X"].map(Into::into);
+        let streams = Descriptors::Streams([null.as_fd(), write.as_fd(), null.as_fd()]);
+        let pid = spawn(shell.as_fd(), arguments, ["X=y".into()], streams).unwrap();
+        drop(write);
+        let mut said = String::new();
+        File::from(read).read_to_string(&mut said).unwrap();
+        assert_eq!(said, "y\n");
+        waitpid(Some(pid), WaitOptions::empty()).unwrap();
+    }
+
+    #[test]
     fn what_cannot_be_executed_is_an_error() {
         let null = File::open("/dev/null").unwrap();
-        let error = spawn(null.as_fd(), ["x".into()], &[]).unwrap_err();
+        let error = spawn(null.as_fd(), ["x".into()], [], Descriptors::Quiet(&[])).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EACCES));
     }
 }

@@ -12,11 +12,12 @@ use std::{
 
 use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Process as ProcessSpec, Spec};
 use wadah_runtime::{
-    Created, ExecRequest, Gate, Overlay, Request, Rootfs, SeccompPolicy, Stdio,
+    Created, ExecRequest, Overlay, Request, Rootfs, SeccompPolicy, Stdio,
     cgroup::{Cgroup, Location, OomWatch},
 };
 
 use super::{
+    foreign::{Foreign, Made},
     persist::persist,
     process::{Phase, Plumbing, Process},
 };
@@ -46,13 +47,15 @@ pub(super) struct Container {
     shares_pids: bool,
     pub(super) oom: Option<OomWatch>,
     ooms: u64,
+    /// The other runtime that the container was made by.
+    foreign: Option<Foreign>,
 }
 
 /// Where the container is in its life.
 #[derive(Debug)]
 enum Life {
     /// At its gate.
-    Created(Box<Created>),
+    Created(Gate),
     /// Between two states, or failed without a trace.
     None,
     /// Running.
@@ -65,11 +68,38 @@ enum Life {
     Failed(Failure, Exit),
 }
 
+/// What opens the gate.
+#[derive(Debug)]
+enum Gate {
+    /// Our runtime, in this process.
+    Ours(Box<Created>),
+    /// Another runtime.
+    Theirs(Cgroup),
+}
+
+impl Gate {
+    const fn cgroup(&self) -> &Cgroup {
+        match self {
+            Self::Ours(created) => &created.cgroup,
+            Self::Theirs(cgroup) => cgroup,
+        }
+    }
+
+    fn into_cgroup(self) -> Cgroup {
+        match self {
+            Self::Ours(created) => created.cgroup,
+            Self::Theirs(cgroup) => cgroup,
+        }
+    }
+}
+
 impl Container {
     /// Makes the container up to its gate. If that fails, there still is one: it tells why.
-    pub(super) fn create(launch: Launch) -> (Self, Option<Process>) {
+    ///
+    /// `network` is the network namespace that was handed to the shim.
+    pub(super) fn create(launch: Launch, network: Option<&OwnedFd>) -> (Self, Option<Process>) {
         let mut container = Self::new(launch);
-        let process = container.try_create();
+        let process = container.try_create(network);
         let process = process.map_err(|failure| container.fail(failure)).ok();
         container.persist_state();
         (container, process)
@@ -96,24 +126,42 @@ impl Container {
             shares_pids: false,
             oom: None,
             ooms: 0,
+            foreign: None,
         }
     }
 
-    fn try_create(&mut self) -> Result<Process, Failure> {
-        let launch = &self.launch;
-        let spec = read_spec(&launch.run_dir)?;
+    fn try_create(&mut self, network: Option<&OwnedFd>) -> Result<Process, Failure> {
+        let spec = read_spec(&self.launch.run_dir)?;
         self.shares_pids = !has_own_pids(&spec);
-        let (pipes, stdio) = if launch.terminal {
-            (None, Stdio::Terminal { size: launch.terminal_size })
+        let (pipes, stdio) = if self.launch.terminal {
+            (None, Stdio::Terminal { size: self.launch.terminal_size })
         } else {
-            let (pipes, stdio) =
-                Plumbing::pipes(launch.stdin).map_err(|error| Failure::internal(&error))?;
+            let pipes = Plumbing::pipes(self.launch.stdin);
+            let (pipes, stdio) = pipes.map_err(|error| Failure::internal(&error))?;
             (Some(pipes), stdio)
         };
+        let (gate, made) = match self.launch.runtime.clone() {
+            None => self.create_ours(&spec, stdio)?,
+            Some(runtime) => {
+                let (foreign, made, cgroup) =
+                    Foreign::create(&runtime, &self.launch, &spec, &stdio, network)?;
+                self.foreign = Some(foreign);
+                (Gate::Theirs(cgroup), made)
+            }
+        };
+        self.pid = made.pid.as_raw_nonzero().get();
+        // Without it, a container that dies for want of memory is only seen to be killed.
+        self.oom = gate.cgroup().oom_watch().ok();
+        self.life = Life::Created(gate);
+        process_of(None, made, pipes)
+    }
+
+    fn create_ours(&mut self, spec: &Spec, stdio: Stdio) -> Result<(Gate, Made), Failure> {
+        let launch = &self.launch;
         let overlay = overlay(&launch.rootfs);
         let mut created = wadah_runtime::create(Request {
             id: &launch.id,
-            spec: &spec,
+            spec,
             bundle: &launch.run_dir,
             rootfs: match (&launch.rootfs, &overlay) {
                 (protocol::Rootfs::Directory { path }, _) => Rootfs::Directory(path),
@@ -126,24 +174,24 @@ impl Container {
             preserve_fds: 0,
             seccomp: launch.seccomp.into(),
             init: launch.init,
-            gate: Gate::Pipe,
+            gate: wadah_runtime::Gate::Pipe,
             no_pivot: false,
             no_new_keyring: false,
             parent_death_signal: true,
         })?;
-        self.pid = created.pid.as_raw_nonzero().get();
         self.warnings = mem::take(&mut created.warnings);
-        // Without it, a container that dies for want of memory is only seen to be killed.
-        self.oom = created.cgroup.oom_watch().ok();
-        let process = process_of(None, &mut created, pipes)?;
-        self.life = Life::Created(Box::new(created));
-        Ok(process)
+        let made = Made {
+            pid: created.pid,
+            pidfd: created.pidfd.try_clone().map_err(|error| Failure::internal(&error))?,
+            terminal: created.terminal.take(),
+        };
+        Ok((Gate::Ours(Box::new(created)), made))
     }
 
     /// Opens the gate.
     pub(super) fn start(&mut self) -> Result<(), Failure> {
-        let created = match mem::replace(&mut self.life, Life::None) {
-            Life::Created(created) => created,
+        let gate = match mem::replace(&mut self.life, Life::None) {
+            Life::Created(gate) => gate,
             Life::Failed(failure, exit) => {
                 self.life = Life::Failed(failure.clone(), exit);
                 return Err(failure);
@@ -155,18 +203,33 @@ impl Container {
         };
         // Before the gate opens: nothing is logged before the container was started.
         let now = Moment::now().nanoseconds();
-        match created.start() {
-            Ok(running) => {
+        match self.open(gate) {
+            Ok(cgroup) => {
                 self.started_at = now;
-                self.life = Life::Running(running.cgroup);
+                self.life = Life::Running(cgroup);
                 self.persist_state();
                 Ok(())
             }
-            Err(error) => {
-                let failure = Failure::from(error);
+            Err(failure) => {
                 self.fail(failure.clone());
                 Err(failure)
             }
+        }
+    }
+
+    /// Opens the gate; of a container that does not start, nothing is left.
+    fn open(&mut self, gate: Gate) -> Result<Cgroup, Failure> {
+        match (gate, &self.foreign) {
+            (Gate::Ours(created), _) => Ok(created.start()?.cgroup),
+            (Gate::Theirs(cgroup), Some(foreign)) => {
+                foreign.start().inspect_err(|_| {
+                    foreign.delete();
+                    drop(cgroup.kill_all());
+                    drop(cgroup.delete());
+                })?;
+                Ok(cgroup)
+            }
+            (Gate::Theirs(_), None) => unreachable!("BUG: whose it is was noted"),
         }
     }
 
@@ -177,31 +240,44 @@ impl Container {
             let message = format!("exec session {} exists already", exec.id);
             return Err(Failure::says(FailureClass::Invalid, message));
         }
-        let invalid = |error| Failure::new(FailureClass::Invalid, &error);
-        let spec = read_spec(&self.launch.run_dir)?;
-        let process: ProcessSpec = serde_json::from_value(exec.process.clone()).map_err(invalid)?;
+        let process: ProcessSpec = serde_json::from_value(exec.process.clone())
+            .map_err(|error| Failure::new(FailureClass::Invalid, &error))?;
         let (pipes, stdio) = if process.terminal().unwrap_or(false) {
             (None, Stdio::Terminal { size: None })
         } else {
-            let (pipes, stdio) =
-                Plumbing::pipes(exec.stdin).map_err(|error| Failure::internal(&error))?;
+            let pipes = Plumbing::pipes(exec.stdin);
+            let (pipes, stdio) = pipes.map_err(|error| Failure::internal(&error))?;
             (Some(pipes), stdio)
         };
-        let policy = if exec.unconfined { Seccomp::Unconfined } else { self.launch.seccomp };
-        let mut started = wadah_runtime::exec(ExecRequest {
+        let made = match &self.foreign {
+            Some(foreign) => foreign.exec(&exec.process, &stdio)?,
+            None => self.exec_ours(cgroup, &process, stdio, exec.unconfined)?,
+        };
+        let process = process_of(Some(exec.id.clone()), made, pipes)?;
+        let pid = process.pid.as_raw_nonzero().get();
+        self.execs.insert(exec.id.clone(), ExecState { pid, exit: None });
+        Ok(process)
+    }
+
+    fn exec_ours(
+        &self,
+        cgroup: &Cgroup,
+        process: &ProcessSpec,
+        stdio: Stdio,
+        unconfined: bool,
+    ) -> Result<Made, Failure> {
+        let policy = if unconfined { Seccomp::Unconfined } else { self.launch.seccomp };
+        let started = wadah_runtime::exec(ExecRequest {
             init: rustix::process::Pid::from_raw(self.pid).expect("BUG: a running process"),
-            spec: &spec,
-            process: &process,
+            spec: &read_spec(&self.launch.run_dir)?,
+            process,
             cgroup: Some(cgroup),
             stdio,
             preserve_fds: 0,
             seccomp: policy.into(),
             parent_death_signal: true,
         })?;
-        let process = exec_process_of(exec.id.clone(), &mut started, pipes)?;
-        let pid = process.pid.as_raw_nonzero().get();
-        self.execs.insert(exec.id.clone(), ExecState { pid, exit: None });
-        Ok(process)
+        Ok(Made { pid: started.pid, pidfd: started.pidfd, terminal: started.terminal })
     }
 }
 
@@ -249,7 +325,7 @@ impl Container {
     /// Its control group, as long as there is one.
     pub(super) const fn cgroup(&self) -> Option<&Cgroup> {
         match &self.life {
-            Life::Created(created) => Some(&created.cgroup),
+            Life::Created(gate) => Some(gate.cgroup()),
             Life::Running(cgroup) | Life::Paused(cgroup) => Some(cgroup),
             Life::Stopped(_, cgroup) => cgroup.as_ref(),
             Life::None | Life::Failed(..) => None,
@@ -321,7 +397,7 @@ impl Container {
     pub(super) fn stop(&mut self, exit: &Exit) {
         self.persist(EXIT, exit);
         let cgroup = match mem::replace(&mut self.life, Life::None) {
-            Life::Created(created) => Some(created.cgroup),
+            Life::Created(gate) => Some(gate.into_cgroup()),
             Life::Running(cgroup) | Life::Paused(cgroup) => Some(cgroup),
             _ => None,
         };
@@ -331,6 +407,9 @@ impl Container {
     /// Deletes the control group of a container that has ended.
     pub(super) fn delete_cgroup(&mut self) {
         self.oom = None;
+        if let Some(foreign) = self.foreign.take() {
+            foreign.delete();
+        }
         if let Life::Stopped(_, cgroup) = &mut self.life
             && let Some(cgroup) = cgroup.take()
         {
@@ -419,22 +498,11 @@ fn overlay(rootfs: &protocol::Rootfs) -> Option<Overlay> {
 
 fn process_of(
     exec: Option<String>,
-    created: &mut Created,
+    made: Made,
     pipes: Option<Plumbing>,
 ) -> Result<Process, Failure> {
-    let streams = streams_of(pipes, created.terminal.take())?;
-    let pidfd = created.pidfd.try_clone().map_err(|error| Failure::internal(&error))?;
-    Ok(Process { exec, pid: created.pid, pidfd, streams, phase: Phase::Alive })
-}
-
-fn exec_process_of(
-    id: String,
-    started: &mut wadah_runtime::Process,
-    pipes: Option<Plumbing>,
-) -> Result<Process, Failure> {
-    let streams = streams_of(pipes, started.terminal.take())?;
-    let pidfd = started.pidfd.try_clone().map_err(|error| Failure::internal(&error))?;
-    Ok(Process { exec: Some(id), pid: started.pid, pidfd, streams, phase: Phase::Alive })
+    let Made { pid, pidfd, terminal } = made;
+    Ok(Process { exec, pid, pidfd, streams: streams_of(pipes, terminal)?, phase: Phase::Alive })
 }
 
 fn streams_of(pipes: Option<Plumbing>, terminal: Option<OwnedFd>) -> Result<Plumbing, Failure> {

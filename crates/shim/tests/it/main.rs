@@ -5,6 +5,7 @@
 mod attach;
 mod exec;
 mod faults;
+mod foreign;
 mod harness;
 mod life;
 mod logs;
