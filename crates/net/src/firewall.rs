@@ -14,6 +14,8 @@
 mod elements;
 mod layout;
 
+use std::collections::BTreeSet;
+
 use rustix::io::Errno;
 use wadah_sys::{
     netlink::NetlinkError,
@@ -23,7 +25,7 @@ use wadah_sys::{
 use crate::NetError;
 
 pub(crate) use elements::{Elements, family_of};
-use layout::{TABLE, matches};
+use layout::TABLE;
 
 /// How often a restoration is tried while others change the ruleset.
 const ATTEMPTS: u32 = 20;
@@ -39,21 +41,31 @@ pub(crate) struct Restored {
     pub removed: usize,
 }
 
-/// Makes the family's table hold exactly `wanted`.
+/// What becomes of elements that are there and not wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strays {
+    /// They stay: they may belong to containers not yet heard of.
+    Keep,
+    /// They go.
+    Remove,
+}
+
+/// Makes the family's table hold `wanted`, and no more if strays are removed.
 pub(crate) fn restore(
     tables: &mut TableSocket,
     family: Family,
     wanted: &Elements,
+    strays: Strays,
 ) -> Result<Restored, NetError> {
     let mut tried = 0;
     loop {
         tried += 1;
-        let (batch, restored, steps) = plan(tables, family, wanted).map_err(unreadable)?;
-        match tables.commit(batch) {
-            Ok(()) => return Ok(restored),
+        let plan = plan(tables, family, wanted, strays).map_err(unreadable)?;
+        match tables.commit(plan.batch) {
+            Ok(()) => return Ok(plan.restored),
             // Somebody else changed the ruleset between our look and our batch.
             Err(error) if is_restart(&error) && tried < ATTEMPTS => {}
-            Err(error) => return Err(refused(&steps, error)),
+            Err(error) => return Err(refused(&plan.steps, error)),
         }
     }
 }
@@ -113,33 +125,64 @@ pub(crate) fn delete(
     tables.commit(batch)
 }
 
-/// Computes the batch, what it will have done, and a name for each of its changes.
+/// A batch, what it will have done, and a name for each of its first changes.
+struct Plan {
+    batch: Batch,
+    restored: Restored,
+    steps: Vec<layout::Step>,
+}
+
+/// Computes what is to be done from what is there.
 fn plan(
     tables: &mut TableSocket,
     family: Family,
     wanted: &Elements,
-) -> Result<(Batch, Restored, Vec<layout::Step>), NetlinkError> {
+    strays: Strays,
+) -> Result<Plan, NetlinkError> {
     let generation = tables.generation()?;
     let mut batch = Batch::new(family, TABLE, Some(generation));
-    if !matches(&tables.table(family, TABLE)?, family) {
-        let steps = layout::write(&mut batch, family);
-        wanted.iter().for_each(|(set, elements)| batch.add_elements(set, elements));
-        let restored = Restored { rebuilt: true, added: wanted.count(), removed: 0 };
-        return Ok((batch, restored, steps));
+    let found = tables.table(family, TABLE)?;
+    let (rebuilt, mut restored, mut steps) =
+        (!layout::matches(&found, family), Restored::default(), Vec::new());
+    if rebuilt {
+        steps = layout::write(&mut batch, family);
     }
-    let mut restored = Restored::default();
     for set in layout::sets(family) {
-        let present = tables.elements(family, TABLE, set.name)?;
-        let wanted = wanted.of(set.name);
-        let stray: Vec<&Element> = present.difference(wanted).collect();
-        let missing: Vec<&Element> = wanted.difference(&present).collect();
-        restored.removed += stray.len();
-        restored.added += missing.len();
-        // First out, then in: a port that leads elsewhere is both.
-        batch.delete_elements(set.name, stray);
-        batch.add_elements(set.name, missing);
+        // A set of the same name in another layout may be of another kind.
+        let readable = !rebuilt || found.sets.iter().any(|it| it.is(&set));
+        let present =
+            if readable { tables.elements(family, TABLE, set.name)? } else { BTreeSet::new() };
+        let difference = Difference::new(&present, wanted.of(set.name), strays);
+        restored.removed += difference.out.len();
+        restored.added += difference.into.len();
+        if rebuilt {
+            batch.add_elements(set.name, difference.kept.into_iter().chain(difference.into));
+        } else {
+            batch.delete_elements(set.name, difference.out);
+            batch.add_elements(set.name, difference.into);
+        }
     }
-    Ok((batch, restored, Vec::new()))
+    restored.rebuilt = rebuilt;
+    Ok(Plan { batch, restored, steps })
+}
+
+/// What makes one set of another.
+struct Difference<'a> {
+    kept: Vec<&'a Element>,
+    out: Vec<&'a Element>,
+    into: Vec<&'a Element>,
+}
+
+impl<'a> Difference<'a> {
+    fn new(present: &'a BTreeSet<Element>, wanted: &'a BTreeSet<Element>, strays: Strays) -> Self {
+        // A port that leads elsewhere has to go whatever becomes of strays.
+        let keys: BTreeSet<&[u8]> = wanted.iter().map(|it| it.key.as_slice()).collect();
+        let stays = |it: &&Element| {
+            wanted.contains(*it) || (strays == Strays::Keep && !keys.contains(it.key.as_slice()))
+        };
+        let (kept, out) = present.iter().partition(stays);
+        Self { kept, out, into: wanted.difference(present).collect() }
+    }
 }
 
 /// `ERESTART`: the batch was computed from an older generation. Not part of the C library's list.

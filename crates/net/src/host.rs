@@ -27,7 +27,8 @@ use wadah_sys::{
 
 use crate::{
     Bridge, NetError, Protocol, Publication,
-    firewall::{self, Elements, family_of},
+    firewall::{self, Elements, Strays, family_of},
+    publication::HostPort,
     sysctl,
 };
 
@@ -51,7 +52,7 @@ pub struct Host {
 #[derive(Debug, Default)]
 struct Wanted {
     bridges: BTreeMap<String, Bridge>,
-    publications: BTreeSet<Publication>,
+    publications: BTreeMap<HostPort, Publication>,
     /// Veth names in use or about to be.
     veths: BTreeSet<String>,
     /// Whether the host forwarded nothing before us.
@@ -67,7 +68,8 @@ impl Host {
         Ok(Self { links, tables, wanted: Mutex::default() })
     }
 
-    /// Makes this host forward, and the firewall be what it should.
+    /// Makes this host forward, and the firewall be there. Elements that an earlier daemon left stay
+    /// until [`Host::reconcile`].
     ///
     /// A host that was no router stays none for others: it forwards only what concerns our
     /// bridges.
@@ -75,7 +77,7 @@ impl Host {
         let mut wanted = wanted(self);
         self.find_out_whether_closed(&mut wanted)?;
         // The rules first: between the two the host would forward everything.
-        self.restore(&wanted)?;
+        self.restore(&wanted, Strays::Keep)?;
         if wanted.closed { sysctl::set("ipv4/ip_forward", "1") } else { Ok(()) }
     }
 
@@ -93,7 +95,7 @@ impl Host {
         publications.iter().try_for_each(same_family)?;
         let mut wanted = wanted(self);
         let leads_elsewhere = |it: &&Publication| {
-            wanted.publications.iter().any(|other| other.has_port_of(it) && other != *it)
+            wanted.publications.get(&it.port()).is_some_and(|other| other != *it)
         };
         if let Some(publication) = publications.iter().find(leads_elsewhere) {
             return Err(NetError::PortLeadsElsewhere { publication: *publication });
@@ -103,15 +105,15 @@ impl Host {
         });
         if published.is_err() {
             // The other family's may have gone in. What was published before stays.
-            let had = &wanted.publications;
-            let new: Vec<_> = publications.iter().filter(|it| !had.contains(it)).collect();
+            let is_new = |it: &&Publication| !wanted.publications.contains_key(&it.port());
+            let new: Vec<&Publication> = publications.iter().filter(is_new).collect();
             for family in FAMILIES {
                 let elements = Elements::new(family, [], new.iter().copied(), false);
                 let _first_error_counts = firewall::delete(&mut tables(self), family, &elements);
             }
             return published;
         }
-        wanted.publications.extend(publications);
+        wanted.publications.extend(publications.iter().map(|it| (it.port(), *it)));
         drop(wanted);
         self.forget_flows(publications, false)
     }
@@ -119,9 +121,11 @@ impl Host {
     /// Takes ports back; those that are not published are left alone.
     pub fn unpublish(&self, publications: &[Publication]) -> Result<(), NetError> {
         let mut wanted = wanted(self);
-        publications.iter().for_each(|it| {
-            wanted.publications.remove(it);
-        });
+        for it in publications {
+            if wanted.publications.get(&it.port()) == Some(it) {
+                wanted.publications.remove(&it.port());
+            }
+        }
         for family in FAMILIES {
             let elements = Elements::new(family, [], publications, false);
             if !elements.is_empty() {
@@ -135,8 +139,7 @@ impl Host {
 
     /// Puts the firewall right if it is not what it should be. Cheap when it is.
     pub fn heal_firewall(&self) -> Result<bool, NetError> {
-        let wanted = wanted(self);
-        self.restore(&wanted)
+        self.restore(&wanted(self), Strays::Remove)
     }
 
     /// A host that does not forward is not to forward for others. One that does may do so because
@@ -155,12 +158,13 @@ impl Host {
 
     /// Restores both families' tables; whether anything was wrong. A family that nothing needs
     /// has no table.
-    fn restore(&self, wanted: &Wanted) -> Result<bool, NetError> {
+    fn restore(&self, wanted: &Wanted, strays: Strays) -> Result<bool, NetError> {
         let mut tables = tables(self);
         let mut changed = false;
         for family in FAMILIES {
             if wanted.needs(family) {
-                let restored = firewall::restore(&mut tables, family, &wanted.elements(family))?;
+                let restored =
+                    firewall::restore(&mut tables, family, &wanted.elements(family), strays)?;
                 changed |= restored != firewall::Restored::default();
             }
         }
@@ -181,7 +185,8 @@ impl Host {
         let add = || firewall::add(&mut tables(self), family, elements);
         match add() {
             Err(error) if is_missing_or_stray(&error) => {
-                firewall::restore(&mut tables(self), family, &wanted.elements(family))?;
+                let all = wanted.elements(family);
+                firewall::restore(&mut tables(self), family, &all, Strays::Remove)?;
                 add()
             }
             result => result,
@@ -218,7 +223,12 @@ impl Host {
 
 impl Wanted {
     fn elements(&self, family: Family) -> Elements {
-        Elements::new(family, self.bridges.values(), &self.publications, self.is_closed(family))
+        Elements::new(
+            family,
+            self.bridges.values(),
+            self.publications.values(),
+            self.is_closed(family),
+        )
     }
 
     fn is_closed(&self, family: Family) -> bool {

@@ -28,6 +28,10 @@ pub struct Publication {
     pub container_port: u16,
 }
 
+/// A port of the host: protocol, address unless it stands for all of them, number, whether IPv6's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct HostPort(Protocol, Option<IpAddr>, u16, bool);
+
 /// A text that names no protocol.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{text:?} is not a protocol: tcp, udp or sctp")]
@@ -52,13 +56,10 @@ impl Publication {
         self.host_address.filter(|it| !it.is_unspecified())
     }
 
-    /// Whether the two are the same port of the host.
-    pub(crate) fn has_port_of(&self, other: &Self) -> bool {
-        let port = |it: &Self| {
-            let six = it.container_address.is_ipv6();
-            (it.protocol, it.specific_address(), it.host_port, six)
-        };
-        port(self) == port(other)
+    /// The host's port.
+    pub(crate) fn port(&self) -> HostPort {
+        let six = self.container_address.is_ipv6();
+        HostPort(self.protocol, self.specific_address(), self.host_port, six)
     }
 }
 

@@ -42,12 +42,16 @@ impl Elements {
         self.0.get(set).unwrap_or(&NONE)
     }
 
-    pub(crate) fn count(&self) -> usize {
-        self.0.values().map(BTreeSet::len).sum()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Those that are not in `other`.
+    pub(crate) fn without(mut self, other: &Self) -> Self {
+        self.0.iter_mut().for_each(|(set, elements)| {
+            elements.retain(|it| !other.of(set).contains(it));
+        });
+        self
     }
 
     /// A bridge is known to both families, whatever addresses it has: what is dropped on it must

@@ -90,7 +90,7 @@ pub(super) fn matches(table: &Table, family: Family) -> bool {
     let chains = chains().iter().all(|chain| {
         table.chains.iter().any(|it| it.name == chain.name && it.kind == chain.kind.name())
     });
-    let sets = sets(family).iter().all(|set| table.sets.iter().any(|it| it.name == set.name));
+    let sets = sets(family).iter().all(|set| table.sets.iter().any(|it| it.is(set)));
     table.user_data == Some(user_data(&comment(family)))
         && table.flags == 0
         && rules == listed

@@ -61,12 +61,14 @@ impl Host {
         before: Option<&Bridge>,
         bridge: &Bridge,
     ) -> Result<(), NetError> {
-        if before.is_some_and(|it| it != bridge) {
-            // Elements of its former self are to go: a restoration does both.
-            return self.restore(wanted).map(drop);
-        }
         for family in FAMILIES.into_iter().filter(|it| wanted.needs(*it)) {
             let elements = Elements::new(family, [bridge], [], false);
+            if let Some(before) = before {
+                // Elements of its former self.
+                let former = Elements::new(family, [before], [], false).without(&elements);
+                firewall::delete(&mut tables(self), family, &former)
+                    .map_err(NetError::netlink("change a bridge in the firewall"))?;
+            }
             self.add_elements(wanted, family, &elements)?;
         }
         Ok(())

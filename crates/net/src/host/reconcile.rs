@@ -8,7 +8,11 @@ use std::{collections::BTreeSet, thread};
 
 use wadah_sys::rtnetlink::{Change, Link, RouteSocket};
 
-use crate::{Bridge, NetError, Publication, firewall, sysctl};
+use crate::{
+    Bridge, NetError, Publication,
+    firewall::{self, Strays},
+    sysctl,
+};
 
 use super::{FAMILIES, GROUP, Host, bridge::check_name, links, tables, wanted};
 
@@ -48,21 +52,21 @@ impl Host {
     /// Makes bridges, firewall and veth pairs what they should be. From now on, `expected` is what
     /// this host remembers having been asked for; veth pairs it attached itself stay.
     ///
-    /// `plugs` of `expected.veths` is not needed: a pair without a bridge goes back to the only
-    /// expected bridge, or stays as it is when there are several.
+    /// A pair whose bridge was deleted goes back to the only expected bridge; with several, nobody
+    /// here knows which was its own.
     pub fn reconcile(&self, expected: &Expected) -> Result<Report, NetError> {
         expected.bridges.iter().try_for_each(|it| check_name(&it.name))?;
         let mut wanted = wanted(self);
         let bridges = expected.bridges.iter().map(|it| (it.name.clone(), it.clone()));
         wanted.bridges = bridges.collect();
-        wanted.publications = expected.publications.iter().copied().collect();
+        wanted.publications = expected.publications.iter().map(|it| (it.port(), *it)).collect();
         wanted.veths.extend(expected.veths.iter().cloned());
         self.find_out_whether_closed(&mut wanted)?;
 
         let mut report = Report::default();
         for family in FAMILIES.into_iter().filter(|it| wanted.needs(*it)) {
             let elements = wanted.elements(family);
-            let restored = firewall::restore(&mut tables(self), family, &elements)?;
+            let restored = firewall::restore(&mut tables(self), family, &elements, Strays::Remove)?;
             report.tables_rebuilt += usize::from(restored.rebuilt);
             report.elements_added += restored.added;
             report.elements_removed += restored.removed;

@@ -98,6 +98,27 @@ fn nothing_is_done_where_nothing_is_wrong() {
     });
 }
 
+#[test]
+fn a_new_daemon_keeps_what_it_has_not_heard_of_until_it_has() {
+    in_a_host(|| {
+        let (usual, neighbour) = (usual(), neighbour());
+        let _server = usual.web.serve_tcp(80);
+        let ask = || ask_tcp(neighbour.fd(), (HOST, 8080), PATIENCE);
+        let rules = ruleset();
+        for damage in ["list ruleset", "add rule ip wadah forward accept"] {
+            nft(&[damage]);
+            let host = Host::open().unwrap();
+            host.ensure_firewall().unwrap();
+            host.ensure_bridge(&default_bridge()).unwrap();
+            assert_eq!(ask(), Some(NEIGHBOUR.into()));
+            assert_same(&ruleset(), &rules, damage);
+        }
+        let none = Expected { publications: vec![], ..usual.expected.clone() };
+        Host::open().unwrap().reconcile(&none).unwrap();
+        assert!(!ruleset().contains("8080"));
+    });
+}
+
 /// Does a thing to a fresh set-up, then lets the next daemon recover it.
 fn check(damage: impl FnOnce(&Usual) + Send) -> Report {
     in_a_host(|| {

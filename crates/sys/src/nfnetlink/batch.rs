@@ -228,23 +228,19 @@ impl Batch {
     pub fn add_set(&mut self, set: &Set) {
         self.begin(NFT_MSG_NEWSET, NLM_F_CREATE);
         self.sets += 1;
-        let (messages, concatenated) = (&mut self.messages, set.key.len() > 1);
-        let flag = |on: bool, flag| if on { flag } else { 0 };
-        let flags = flag(set.interval, NFT_SET_INTERVAL)
-            | flag(!set.data.is_empty(), NFT_SET_MAP)
-            | flag(concatenated, NFT_SET_CONCAT);
+        let messages = &mut self.messages;
         messages.text(NFTA_SET_TABLE, self.table);
         messages.text(NFTA_SET_NAME, set.name);
-        messages.be32(NFTA_SET_FLAGS, flags);
-        messages.be32(NFTA_SET_KEY_TYPE, joined(set.key));
+        messages.be32(NFTA_SET_FLAGS, set.flags());
+        messages.be32(NFTA_SET_KEY_TYPE, set.key_type());
         messages.be32(NFTA_SET_KEY_LEN, length(set.key));
         if !set.data.is_empty() {
-            messages.be32(NFTA_SET_DATA_TYPE, joined(set.data));
+            messages.be32(NFTA_SET_DATA_TYPE, set.data_type());
             messages.be32(NFTA_SET_DATA_LEN, length(set.data));
         }
         messages.be32(NFTA_SET_ID, self.sets);
         messages.attribute(NFTA_SET_USERDATA, &set_user_data(set));
-        if concatenated {
+        if set.key.len() > 1 {
             encode_fields(messages, set.key);
         }
     }
@@ -303,6 +299,23 @@ impl Batch {
             }
             messages.close(list);
         }
+    }
+}
+
+impl Set {
+    pub(super) fn flags(&self) -> u32 {
+        let flag = |on: bool, flag| if on { flag } else { 0 };
+        flag(self.interval, NFT_SET_INTERVAL)
+            | flag(!self.data.is_empty(), NFT_SET_MAP)
+            | flag(self.key.len() > 1, NFT_SET_CONCAT)
+    }
+
+    pub(super) fn key_type(&self) -> u32 {
+        joined(self.key)
+    }
+
+    pub(super) fn data_type(&self) -> u32 {
+        joined(self.data)
     }
 }
 

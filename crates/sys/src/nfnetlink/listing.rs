@@ -10,6 +10,7 @@ use super::{
     Family, HEADER, SUBSYSTEM, TableSocket,
     batch::{
         Element, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_FLAGS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_KEY_END,
+        Set,
     },
 };
 
@@ -175,6 +176,12 @@ impl ListedRule {
 }
 
 impl ListedSet {
+    /// Whether this is how the kernel lists `set`.
+    pub fn is(&self, set: &Set) -> bool {
+        (self.name.as_str(), self.flags, self.key_type, self.data_type)
+            == (set.name, set.flags(), set.key_type(), set.data_type())
+    }
+
     /// `None` for a set that belongs to a single rule.
     fn read(attributes: Attributes<'_>) -> Option<Self> {
         let flags = attributes.be32(NFTA_SET_FLAGS).unwrap_or_default();
