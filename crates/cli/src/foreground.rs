@@ -2,6 +2,10 @@
 //!
 //! The bytes are the session's affair; here are signals, the window's size, and the end.
 
+use std::time::Duration;
+
+use tokio::time;
+
 use crate::{
     client::{Client, Request},
     failure::Failure,
@@ -10,6 +14,10 @@ use crate::{
     signals::{self, Signal, Signals},
     terminal::{self, Raw},
 };
+
+/// How often a first resize that failed is tried again, and after how long.
+const ATTEMPTS: u8 = 10;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Whose terminal is resized.
 #[derive(Clone, Copy, Debug)]
@@ -44,15 +52,17 @@ pub(crate) enum Left {
 impl Foreground<'_> {
     /// Stays until the streams end. The terminal is as it was before when this returns.
     pub(crate) async fn stay(mut self) -> Result<Left, Failure> {
-        if self.tty {
-            self.resize().await;
-        }
+        let mut attempts = if self.tty && !self.resize().await { ATTEMPTS } else { 0 };
         loop {
             let ended = tokio::select! {
                 biased;
                 ended = self.session.ended() => ended,
                 signal = next(&mut self.signals) => {
                     self.signal(signal).await?;
+                    continue;
+                }
+                () = time::sleep(PAUSE), if attempts > 0 => {
+                    attempts = if self.resize().await { 0 } else { attempts - 1 };
                     continue;
                 }
             };
@@ -106,15 +116,16 @@ impl Foreground<'_> {
         }
     }
 
-    /// Tells the container our window's size. A process that has ended has no window.
-    async fn resize(&self) {
-        let Some(size) = terminal::size() else { return };
+    /// Tells the container our window's size; true if there is nothing more to tell. A process
+    /// that has ended has no window, and one that has hardly begun may have none yet.
+    async fn resize(&self) -> bool {
+        let Some(size) = terminal::size() else { return true };
         let segments = match self.target {
             Target::Container(id) => ["containers", id, "resize"],
             Target::Exec(id) => ["exec", id, "resize"],
         };
         let request = Request::post(&segments).query("h", size.rows).query("w", size.columns);
-        drop(self.client.unit(request).await);
+        self.client.unit(request).await.is_ok()
     }
 }
 

@@ -148,7 +148,7 @@ async fn foreground(
     let target = Target::Exec(id);
     let stage = Foreground { client, target, session, signals, proxy: false, tty, raw };
     if stage.stay().await? == Left::Detached {
-        return Ok(0);
+        return Err(Failure::refused("read escape sequence"));
     }
     let ended: Ended = client.json(Request::get(&["exec", id, "json"])).await?;
     // The streams have ended and the command may not: then there is no status yet.
