@@ -14,7 +14,7 @@ use std::{
 
 use oci_spec::runtime::Spec;
 use rustix::{
-    fs::{FlockOperation, Mode, OFlags, flock},
+    fs::{FlockOperation, Mode, OFlags, fcntl_lock},
     process::Pid,
 };
 use serde::{Deserialize, Serialize};
@@ -133,14 +133,18 @@ impl Entry {
     }
 
     /// Waits for other commands on the container to be done.
+    ///
+    /// The lock is the process's, not the open file's: that one the container inherits, which
+    /// would hold it while it waits to be started.
     pub(super) fn lock(&self) -> Result<Lock, CommandError> {
-        let failed = |source: rustix::io::Errno| CommandError::Read {
-            path: self.path.clone(),
+        let path = self.path.join("lock");
+        let failed = |source: rustix::io::Errno| CommandError::Write {
+            path: path.clone(),
             source: source.into(),
         };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&self.path, flags, Mode::empty()).map_err(failed)?;
-        flock(&file, FlockOperation::LockExclusive).map_err(failed)?;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
+        fcntl_lock(&file, FlockOperation::LockExclusive).map_err(failed)?;
         Ok(Lock { _file: file })
     }
 
