@@ -10,7 +10,6 @@ use std::{
 };
 
 use tracing::Level;
-use wadah_engine::Settings;
 
 use super::{log::Format, socket::Host};
 
@@ -30,7 +29,7 @@ Options:
   -p, --pidfile PATH         File for the daemon's process id
   -G, --group NAME           Group of the unix socket (default: wadah, if it exists)
   -b, --bridge NAME          Interface of the default bridge (default wadah0)
-      --bip ADDRESS/LENGTH   Address of the default bridge (default 172.31.0.1/16)
+      --bip ADDRESS/LENGTH   Address of the default bridge (default: a free one is chosen)
       --cgroup-parent PATH   Parent of the containers' cgroups (default /wadah)
       --init                 Run a reaping pid 1 in containers that do not say
   -l, --log-level LEVEL      debug, info, warn or error (default info)
@@ -52,8 +51,18 @@ pub(super) struct Flags {
     pub(super) log_level: Level,
     /// How it is logged.
     pub(super) log_format: Format,
-    /// What the engine is opened with.
-    pub(super) settings: Settings,
+    /// What must survive a restart of the machine.
+    pub(super) data_root: PathBuf,
+    /// What must not.
+    pub(super) exec_root: PathBuf,
+    /// The default bridge's interface, if another than the usual.
+    pub(super) bridge: Option<String>,
+    /// The default bridge's address, if it is not to be chosen.
+    pub(super) bridge_address: Option<(Ipv4Addr, u8)>,
+    /// The parent of the containers' cgroups, if another than the usual.
+    pub(super) cgroup_parent: Option<String>,
+    /// Whether a reaping pid 1 goes before every command that does not say.
+    pub(super) init: bool,
 }
 
 /// What the arguments ask for.
@@ -88,7 +97,12 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed,
         group: None,
         log_level: Level::INFO,
         log_format: Format::Text,
-        settings: Settings::new("/var/lib/wadah".into(), "/run/wadah".into()),
+        data_root: "/var/lib/wadah".into(),
+        exec_root: "/run/wadah".into(),
+        bridge: None,
+        bridge_address: None,
+        cgroup_parent: None,
+        init: false,
     };
     let mut arguments = arguments;
     while let Some(argument) = arguments.next() {
@@ -96,7 +110,7 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed,
         match flag.as_str() {
             "--help" | "-h" => return Ok(Parsed::Help),
             "--debug" | "-D" => flags.log_level = lone(&flag, value, Level::DEBUG)?,
-            "--init" => flags.settings.init = lone(&flag, value, true)?,
+            "--init" => flags.init = lone(&flag, value, true)?,
             _ => {
                 let value = value.or_else(|| arguments.next());
                 flags.set(&flag, value)?;
@@ -162,13 +176,13 @@ impl Flags {
         let invalid =
             |reason| FlagError::Invalid { flag: flag.to_owned(), value: text.clone(), reason };
         match flag {
-            "--data-root" => self.settings.data_root = absolute(value),
-            "--exec-root" => self.settings.exec_root = absolute(value),
+            "--data-root" => self.data_root = absolute(value),
+            "--exec-root" => self.exec_root = absolute(value),
             "--pidfile" | "-p" => self.pidfile = Some(absolute(value)),
             "--group" | "-G" => self.group = Some(text).filter(|it| !it.is_empty()),
-            "--bridge" | "-b" => self.settings.bridge = interface(&text).map_err(invalid)?,
-            "--bip" => self.settings.bridge_address = bridge_address(&text).map_err(invalid)?,
-            "--cgroup-parent" => self.settings.cgroup_parent = cgroup(&text).map_err(invalid)?,
+            "--bridge" | "-b" => self.bridge = Some(interface(&text).map_err(invalid)?),
+            "--bip" => self.bridge_address = Some(bridge_address(&text).map_err(invalid)?),
+            "--cgroup-parent" => self.cgroup_parent = Some(cgroup(&text).map_err(invalid)?),
             "--log-level" | "-l" => self.log_level = level(&text).map_err(invalid)?,
             "--log-format" => self.log_format = format(&text).map_err(invalid)?,
             _ => self.hosts.push(host(&text).map_err(invalid)?),
@@ -255,8 +269,8 @@ mod tests {
             flags(&["-H", "unix:///a", "-Hunix:///b", "--data-root=/d", "--bip", "10.1.0.1/24"]);
         let flags = flags.unwrap();
         assert_eq!(flags.hosts, [Host::Unix("/a".into()), Host::Unix("/b".into())]);
-        assert_eq!(flags.settings.data_root, PathBuf::from("/d"));
-        assert_eq!(flags.settings.bridge_address, (Ipv4Addr::new(10, 1, 0, 1), 24));
+        assert_eq!(flags.data_root, PathBuf::from("/d"));
+        assert_eq!(flags.bridge_address, Some((Ipv4Addr::new(10, 1, 0, 1), 24)));
     }
 
     #[test]

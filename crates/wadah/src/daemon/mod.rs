@@ -25,7 +25,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use wadah_api::{Listener, Server};
-use wadah_engine::Engine;
+use wadah_engine::{Engine, Settings};
+use wadah_runtime::protect;
+use wadah_shim::launch::Launcher;
 
 use self::{
     flags::{Flags, Parsed},
@@ -72,8 +74,8 @@ fn print(text: &str) -> ExitCode {
 fn run(flags: Flags, passed: Vec<OwnedFd>) -> Result<()> {
     let began = Instant::now();
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    make_root(&flags.settings.data_root)?;
-    make_root(&flags.settings.exec_root)?;
+    make_root(&flags.data_root)?;
+    make_root(&flags.exec_root)?;
     let pidfile = flags.pidfile.as_deref().map(PidFile::write).transpose()?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -99,7 +101,7 @@ fn make_root(path: &Path) -> Result<()> {
 async fn serve(flags: &Flags, passed: Vec<OwnedFd>, began: Instant) -> Result<()> {
     let stop = CancellationToken::new();
     let _signals = stop_on_signals(stop.clone())?;
-    let engine = Engine::open(flags.settings.clone()).await.map_err(reported)?;
+    let engine = Engine::open(settings(flags)?).await.map_err(reported)?;
     hello::install(&engine).await;
     // Sockets come last: whoever can connect is answered.
     let sockets = socket::bind_all(&flags.hosts, passed, flags.group.as_deref())?;
@@ -113,6 +115,23 @@ async fn serve(flags: &Flags, passed: Vec<OwnedFd>, began: Instant) -> Result<()
     engine.close().await;
     tracing::info!("stopped; containers run on");
     Ok(())
+}
+
+/// What the engine is opened with. Shims are executed from a clone of our executable that cannot
+/// be written: a container may come to see it.
+fn settings(flags: &Flags) -> Result<Settings> {
+    let executable = protect::executable().context("cannot open our own executable")?;
+    let launcher = Launcher::new(executable, ["wadah", "shim"]);
+    let mut settings = Settings::new(flags.data_root.clone(), flags.exec_root.clone(), launcher);
+    if let Some(bridge) = &flags.bridge {
+        settings.bridge.clone_from(bridge);
+    }
+    if let Some(parent) = &flags.cgroup_parent {
+        settings.cgroup_parent.clone_from(parent);
+    }
+    settings.bridge_address = flags.bridge_address;
+    settings.init = flags.init;
+    Ok(settings)
 }
 
 /// The engine's errors tell their causes themselves.
