@@ -1,7 +1,7 @@
 //! The making of a container, on its parent's side.
 
 use std::{
-    cell::OnceCell,
+    cell::{Cell, OnceCell},
     io,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
@@ -140,9 +140,15 @@ fn bear_container(
     let is_needed = namespaces.new & namespace::TIME != 0
         || [namespace::USER, namespace::PID].iter().any(|it| namespaces.joined(*it).is_some());
     let before: Option<&dyn Fn() -> _> = if is_needed { Some(&before) } else { None };
-    let born = bear(birth, before, &theirs, || container.live());
+    let ours = Cell::new(Some(ours));
+    let born = bear(birth, before, &theirs, || {
+        // The child's copy of our end, or it would never see us go.
+        drop(ours.take());
+        container.live()
+    });
     drop(container);
     drop(theirs);
+    let ours = ours.take().expect("BUG: taken in the child only");
     match born {
         Ok(child) => Ok((child, ours)),
         Err(source) => match ours.receive() {

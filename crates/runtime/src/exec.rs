@@ -1,6 +1,9 @@
 //! Another process in a running container.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    cell::Cell,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
@@ -77,8 +80,14 @@ fn bear_guest(
     };
     let before = || enter(init, namespaces, process, &theirs);
     let birth = Birth { cgroup: join.as_ref().and_then(|it| it.unified()), ..Birth::default() };
-    let born = bear(birth, Some(&before), &theirs, || guest.live());
+    let ours = Cell::new(Some(ours));
+    let born = bear(birth, Some(&before), &theirs, || {
+        // The child's copy of our end, or it would never see us go.
+        drop(ours.take());
+        guest.live()
+    });
     drop(theirs);
+    let ours = ours.take().expect("BUG: taken in the child only");
     match born {
         Ok(child) => Ok((child, ours)),
         Err(source) => match ours.receive() {

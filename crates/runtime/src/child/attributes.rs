@@ -53,7 +53,7 @@ pub(super) fn apply_late(process: &ProcessPlan) -> Result<(), Failure> {
         set_personality(persona).step(|| "set the personality")?;
     }
     for (resource, limit) in &process.limits {
-        let kept = rustix::process::setrlimit(*resource, limit.clone());
+        let kept = rustix::process::setrlimit(*resource, *limit);
         kept.step(|| format!("set the limit {resource:?}"))?;
     }
     Ok(())

@@ -17,7 +17,6 @@ use std::{
 
 use oci_spec::runtime::Spec;
 use rustix::{
-    io::fcntl_dupfd_cloexec,
     pipe::{PipeFlags, pipe_with},
     process::{WaitId, WaitIdOptions, waitid},
 };
@@ -30,10 +29,24 @@ use wadah_runtime::{
 
 const BUSYBOX: &str = "/usr/bin/busybox";
 
-/// A read-only root filesystem that all tests stand on.
-static BASE: LazyLock<TempDir> = LazyLock::new(|| {
-    let base = scratch("base");
-    let bin = base.path().join("bin");
+/// A read-only root filesystem that all tests stand on. It stays with the build.
+static BASE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let base = target.join("base-3");
+    if !base.exists() {
+        let draft = tempfile::tempdir_in(target).unwrap().keep();
+        make_base(&draft);
+        // Another test process may have been faster.
+        if fs::rename(&draft, &base).is_err() {
+            fs::remove_dir_all(&draft).unwrap();
+        }
+    }
+    base
+});
+
+fn make_base(base: &Path) {
+    fs::set_permissions(base, fs::Permissions::from_mode(0o755)).unwrap();
+    let bin = base.join("bin");
     fs::create_dir_all(&bin).unwrap();
     fs::copy(BUSYBOX, bin.join("busybox")).unwrap();
     let list = Command::new(BUSYBOX).arg("--list").output().unwrap();
@@ -41,12 +54,16 @@ static BASE: LazyLock<TempDir> = LazyLock::new(|| {
         symlink("busybox", bin.join(applet)).unwrap();
     }
     for directory in ["etc", "tmp", "root", "home/user"] {
-        fs::create_dir_all(base.path().join(directory)).unwrap();
+        fs::create_dir_all(base.join(directory)).unwrap();
     }
     let passwd = "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n";
-    fs::write(base.path().join("etc/passwd"), passwd).unwrap();
-    base
-});
+    fs::write(base.join("etc/passwd"), passwd).unwrap();
+    // Written here and not by tests: a file that any process of ours, born meanwhile, holds open
+    // for writing is busy.
+    fs::write(base.join("plain-text"), "text").unwrap();
+    fs::write(base.join("garbage"), "\x01\x02\x03\x04").unwrap();
+    fs::set_permissions(base.join("garbage"), fs::Permissions::from_mode(0o755)).unwrap();
+}
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -80,6 +97,10 @@ pub(crate) struct Bundle {
     pub(crate) seccomp: SeccompPolicy,
     /// Whether an init goes before.
     pub(crate) init: bool,
+    /// A directory to be the root instead of the overlay.
+    pub(crate) root: Option<PathBuf>,
+    /// Layers instead of the base, the nearest first.
+    pub(crate) lower: Vec<PathBuf>,
     name: String,
 }
 
@@ -88,6 +109,11 @@ pub(crate) fn run(script: &str, edit: impl FnOnce(&mut Value)) -> Outcome {
     let mut bundle = Bundle::new(script);
     edit(&mut bundle.spec);
     bundle.run().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Adds to a list of a specification.
+pub(crate) fn push(spec: &mut Value, pointer: &str, value: Value) {
+    spec.pointer_mut(pointer).unwrap().as_array_mut().unwrap().push(value);
 }
 
 /// A message with its causes.
@@ -116,8 +142,20 @@ impl Bundle {
             directory,
             seccomp: SeccompPolicy::Default,
             init: false,
+            root: None,
+            lower: vec![BASE.clone()],
             name: format!("wadah-runtime-test-{}-{number}", std::process::id()),
         }
+    }
+
+    /// A directory of the host that containers may be given.
+    pub(crate) fn shared(&self) -> PathBuf {
+        self.directory.path().join("shared")
+    }
+
+    /// Adds to a list of the specification.
+    pub(crate) fn push(&mut self, pointer: &str, value: Value) {
+        push(&mut self.spec, pointer, value);
     }
 
     /// A path in the container's writable layer.
@@ -133,7 +171,7 @@ impl Bundle {
     pub(crate) fn create(&self, stdio: Stdio, gate: Gate) -> Result<Created, CreateError> {
         let path = |name: &str| self.directory.path().join(name);
         let overlay = Overlay {
-            lower: vec![BASE.path().to_owned()],
+            lower: self.lower.clone(),
             upper: path("upper"),
             work: path("work"),
             volatile: false,
@@ -142,7 +180,7 @@ impl Bundle {
             id: &self.name,
             spec: &self.spec(),
             bundle: self.directory.path(),
-            rootfs: Rootfs::Overlay(&overlay),
+            rootfs: self.root.as_deref().map_or(Rootfs::Overlay(&overlay), Rootfs::Directory),
             cgroup: Location::new(&self.name).unwrap(),
             stdio,
             preserve_fds: 0,
@@ -235,12 +273,8 @@ pub(crate) fn wait(pidfd: &OwnedFd) -> i32 {
     status.exit_status().unwrap_or_else(|| 128 + status.terminating_signal().unwrap())
 }
 
-pub(crate) fn duplicate(fd: &OwnedFd) -> OwnedFd {
-    fcntl_dupfd_cloexec(fd, 3).unwrap()
-}
-
 pub(crate) fn base() -> &'static Path {
-    BASE.path()
+    &BASE
 }
 
 /// What the engine asks for when nothing is said.

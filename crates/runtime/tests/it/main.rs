@@ -1,6 +1,10 @@
 //! The runtime on the real kernel: each test makes containers of busybox and looks at what came out.
 
 mod bundle;
+mod gate;
+mod mounts;
+mod namespaces;
 mod process;
+mod threats;
 
-pub(crate) use bundle::{Bundle, Outcome, run};
+pub(crate) use bundle::{Bundle, base, pipes, push, read, run, wait};

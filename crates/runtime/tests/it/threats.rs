@@ -1,0 +1,179 @@
+//! What hostile images and neighbours try. Each test fails when its defence is taken out.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde_json::json;
+use wadah_runtime::SeccompPolicy;
+
+use super::Bundle;
+
+#[test]
+fn system_directories_that_are_links_are_refused() {
+    for name in ["proc", "sys", "dev"] {
+        for target in ["/elsewhere", "../../../../../../tmp", "/etc"] {
+            let bundle = Bundle::new("echo must not run");
+            symlink(target, bundle.upper(name)).unwrap();
+            let error = bundle.run().unwrap_err();
+            assert!(error.contains(&format!("/{name}")), "{error}");
+            assert!(!bundle.upper("elsewhere").exists(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_working_directory_outside_is_refused() {
+    for directory in ["/proc/self/fd/3", "/proc/self/fd/7/../../..", "/proc/self/fd/9"] {
+        let mut bundle = Bundle::new("echo must not run");
+        bundle.spec["process"]["cwd"] = json!(directory);
+        let error = bundle.run().unwrap_err();
+        assert!(error.contains("cwd") || error.contains("outside"), "{error}");
+    }
+    let mut bundle = Bundle::new("echo must not run");
+    symlink("/proc/self/fd/5", bundle.upper("link")).unwrap();
+    bundle.spec["process"]["cwd"] = json!("/link");
+    bundle.run().unwrap_err();
+}
+
+#[test]
+fn every_descriptor_as_working_directory_is_refused_for_exec_too() {
+    let bundle = Bundle::new("sleep 60");
+    let live = bundle.start().unwrap();
+    for number in 3..40 {
+        let directory = format!("/proc/self/fd/{number}");
+        let outcome =
+            bundle.exec_with(&live, "echo must not run", |it| it["cwd"] = json!(directory));
+        assert!(outcome.is_err(), "{directory}: {outcome:?}");
+    }
+    live.kill();
+}
+
+#[test]
+fn a_false_proc_is_refused() {
+    let mut bundle = Bundle::new("echo must not run");
+    let shared = bundle.shared();
+    fs::create_dir_all(shared.join("self/attr")).unwrap();
+    bundle.push(
+        "/mounts",
+        json!({"destination": "/proc", "type": "bind", "source": shared, "options": ["bind"]}),
+    );
+    let error = bundle.run().unwrap_err();
+    assert!(error.contains("procfs"), "{error}");
+    for (kind, options) in [("bind", json!(["bind"])), ("tmpfs", json!([]))] {
+        let mut bundle = Bundle::new("echo must not run");
+        let mount = json!({"destination": "/proc/sys/kernel", "type": kind, "source": bundle.shared(), "options": options});
+        bundle.push("/mounts", mount);
+        let error = bundle.run().unwrap_err();
+        assert!(error.contains("inside /proc"), "{error}");
+    }
+}
+
+#[test]
+fn a_mask_is_the_hosts_null_device() {
+    // The image's own is a link to what an attacker would like to see mounted over.
+    let mut bundle = Bundle::new("ls -l /proc/kcore | cut -c1-1; cat /proc/kcore; echo $?");
+    fs::create_dir(bundle.upper("dev")).unwrap();
+    symlink("/etc/passwd", bundle.upper("dev/null")).unwrap();
+    bundle.spec["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|it| !it["destination"].as_str().unwrap().starts_with("/dev"));
+    match bundle.run() {
+        Ok(outcome) => assert_eq!(outcome.stdout, "c\n0\n", "{outcome:?}"),
+        Err(error) => assert!(error.contains("/dev/null"), "{error}"),
+    }
+}
+
+#[test]
+fn a_hostile_passwd_holds_nobody_up() {
+    let home = |prepare: &dyn Fn(&Path)| {
+        let bundle = Bundle::new("echo $HOME");
+        fs::create_dir(bundle.upper("etc")).unwrap();
+        prepare(&bundle.upper("etc/passwd"));
+        bundle.run().unwrap().stdout
+    };
+    let fifo = |path: &Path| {
+        rustix::fs::mkfifoat(CWD, path, rustix::fs::Mode::from_raw_mode(0o644)).unwrap();
+    };
+    assert_eq!(home(&fifo), "/\n");
+    assert_eq!(home(&|path| symlink("/dev/zero", path).unwrap()), "/\n");
+    assert_eq!(home(&|path| symlink("passwd", path).unwrap()), "/\n");
+    assert_eq!(home(&|path| fs::create_dir(path).unwrap()), "/\n");
+    assert_eq!(home(&|path| fs::write(path, "root:x:0:0::/a\tb:/bin/sh\n").unwrap()), "/\n");
+    assert_eq!(home(&|path| fs::File::create(path).unwrap().set_len(1 << 40).unwrap()), "/\n");
+}
+
+#[test]
+fn our_memory_and_executable_cannot_be_read_by_a_neighbour_in_the_pid_namespace() {
+    // The neighbour tries, as long as somebody joins; nothing of what it opens may be ours.
+    let script = "while :; do for it in /proc/[0-9]*; do \
+        case $(readlink $it/exe) in ''|/bin/busybox) ;; *) echo found $(readlink $it/exe);; esac; \
+        done; done";
+    let bundle = Bundle::new(script);
+    let live = bundle.start().unwrap();
+    for _ in 0..50 {
+        assert_eq!(bundle.exec(&live, "true").code, 0);
+    }
+    let outcome = live.kill();
+    assert!(!outcome.stdout.contains("found"), "{outcome:?}");
+}
+
+#[test]
+fn no_new_name_appears_on_the_host_while_a_destination_is_swapped() {
+    // Two containers share a volume; one side swaps a directory with a link out, as fast as it can,
+    // while the other mounts at it.
+    let outside = tempfile::tempdir().unwrap();
+    let bundle_for = || {
+        let mut bundle = Bundle::new("ls /volume/place/; cat /volume/place/secret 2>/dev/null");
+        let shared = bundle.shared();
+        fs::create_dir(shared.join("place")).unwrap();
+        symlink(outside.path(), shared.join("link")).unwrap();
+        bundle.push("/mounts", json!({"destination": "/volume", "type": "bind", "source": shared, "options": ["bind"]}));
+        bundle.push(
+            "/mounts",
+            json!({"destination": "/volume/place/deep/er", "type": "tmpfs", "source": "tmpfs"}),
+        );
+        bundle
+    };
+    fs::write(outside.path().join("secret"), "the host's").unwrap();
+    for _ in 0..100 {
+        let bundle = bundle_for();
+        let stop = Arc::new(AtomicBool::new(false));
+        let swapper = {
+            let (stop, shared) = (Arc::clone(&stop), bundle.shared());
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let (one, other) = (shared.join("place"), shared.join("link"));
+                    renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+                }
+            })
+        };
+        // It may fail; it may not succeed outside.
+        let outcome = bundle.run();
+        stop.store(true, Ordering::Relaxed);
+        swapper.join().unwrap();
+        let outcome = outcome.map(|it| it.stdout).unwrap_or_default();
+        assert!(!outcome.contains("the host's"), "{outcome:?}");
+        let names: Vec<_> = fs::read_dir(outside.path()).unwrap().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(outside.path().to_str().unwrap()), "{mounts}");
+}
+
+#[test]
+fn privileges_of_a_container_without_filter_leave_our_capabilities_alone() {
+    let mut bundle = Bundle::new("grep -E 'CapInh|CapAmb' /proc/self/status");
+    bundle.seccomp = SeccompPolicy::Unconfined;
+    let outcome = bundle.run().unwrap();
+    assert_eq!(outcome.stdout, "CapInh:\t0000000000000000\nCapAmb:\t0000000000000000\n");
+}
