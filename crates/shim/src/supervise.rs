@@ -41,6 +41,9 @@ use crate::{
 /// Where a shim that fails, or panics, says so: it has no other voice.
 const DIARY: &str = "shim.log";
 
+/// How reluctantly the kernel kills a shim for want of memory: as Docker has it for its own.
+const PROTECTED: &str = "-998";
+
 /// Is a shim. The arguments, after the role, are those that `launch` passes: the run directory,
 /// and how many descriptors were handed on.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -72,6 +75,7 @@ fn supervise(run_dir: &Path, descriptors: i32) -> io::Result<()> {
     // Orphans of exec sessions become our children, to be reaped.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let children = ChildSignals::watch()?;
+    protect();
 
     let launch: Launch = serde_json::from_slice(&fs::read(run_dir.join(LAUNCH))?)?;
     let (_directory, path) = socket_path(run_dir)?;
@@ -90,6 +94,12 @@ fn supervise(run_dir: &Path, descriptors: i32) -> io::Result<()> {
     // Whoever finds it gone reads what is written down. It may be gone with its directory.
     drop(fs::remove_file(run_dir.join(SOCKET)));
     result
+}
+
+/// Asks the kernel to kill others first when memory is short: with the shim, its container dies.
+/// Only a process with CAP_SYS_RESOURCE may; without it, both take the same chance.
+fn protect() {
+    drop(fs::write("/proc/self/oom_score_adj", PROTECTED));
 }
 
 fn note(path: &Path, text: &str) {

@@ -1,34 +1,35 @@
 //! The loop of a shim: what it does when something happens.
 //!
+//! Here are the loop, the connections and the clock; beside, what is done about [`output`] and
+//! about the [`ending`] of processes.
+//!
 //! **Invariant:** nothing here waits but [`Poller::wait`]: every descriptor is read and written
 //! as far as it goes.
 //! **Invariant:** a container's end is told after its output was read and logged, and after it
 //! was written down.
 
+mod ending;
+mod output;
+
 use std::{
     collections::BTreeMap,
     io,
-    os::{fd::AsFd, unix::net::UnixListener},
+    os::unix::net::UnixListener,
     time::{Duration, Instant},
 };
 
-use rustix::{
-    event::epoll::EventFlags,
-    io::Errno,
-    process::{WaitOptions, WaitStatus, wait, waitpid},
-};
+use rustix::{event::epoll::EventFlags, io::Errno};
 use wadah_sys::signalfd::ChildSignals;
 
 use super::{
     connection::{Connection, Reading},
     container::Container,
     event::{ConnectionKey, Event, Poller, ProcessKey, Woken},
-    process::{Phase, Process, Read},
+    process::{Phase, Process},
 };
 use crate::{
-    clock::Moment,
     log::{Log, Source},
-    protocol::{self, Exit, Message},
+    protocol,
 };
 
 /// How much output one read takes.
@@ -179,192 +180,6 @@ impl Supervisor {
             let ours = uid.is_ok_and(|uid| uid.is_root() || uid == rustix::process::geteuid());
             if ours && self.connections.len() < CONNECTIONS {
                 self.admit(socket);
-            }
-        }
-    }
-}
-
-/// Output.
-impl Supervisor {
-    /// Reads a stream once, logs it, and sends it to who is attached.
-    fn read_output(&mut self, key: ProcessKey, source: Source) -> Read {
-        self.buffer.clear();
-        self.buffer.reserve(CHUNK);
-        let Some(process) = self.processes.get_mut(&key) else { return Read::End };
-        let Some(output) = process.streams.output(source) else { return Read::End };
-        let read = output.read(&mut self.buffer);
-        match read {
-            Read::Later => {}
-            Read::Some => self.deliver(key, source),
-            Read::End => self.end_output(key, source),
-        }
-        read
-    }
-
-    fn deliver(&mut self, key: ProcessKey, source: Source) {
-        if let (ProcessKey::INIT, Some(log)) = (key, &mut self.log) {
-            log.write(source, &self.buffer, Moment::now());
-        }
-        for connection in self.connections.values_mut() {
-            if connection.wants(key, source) {
-                connection.offer(source, &self.buffer, &self.poller);
-            }
-        }
-        self.hold_or_release(key);
-    }
-
-    /// A stream has ended.
-    fn end_output(&mut self, key: ProcessKey, source: Source) {
-        let Some(process) = self.processes.get_mut(&key) else { return };
-        if process.streams.terminal.is_some() && matches!(process.phase, Phase::Alive) {
-            // Nobody has the terminal open, but its process may open it again.
-            process.streams.poll_outputs(key, false, &self.poller);
-            process.streams.look_again = Some(Instant::now() + HUNG_UP);
-            return;
-        }
-        process.streams.close_output(source, &self.poller);
-        if process.streams.is_drained() && matches!(process.phase, Phase::Draining { .. }) {
-            self.finish(key);
-        }
-    }
-
-    /// Lets a process's output wait while a connection is awaited, or go on.
-    pub(super) fn hold_or_release(&mut self, key: ProcessKey) {
-        let held = self.connections.values().any(|it| it.holds(key));
-        if let Some(process) = self.processes.get_mut(&key)
-            && process.streams.look_again.is_none()
-        {
-            process.streams.poll_outputs(key, !held, &self.poller);
-        }
-    }
-
-    /// Reads all that there is now. A connection's patience is no concern at the end: less is
-    /// left than fits its buffer.
-    fn drain(&mut self, key: ProcessKey) {
-        for source in BOTH {
-            while self.read_output(key, source) == Read::Some {}
-        }
-    }
-
-    fn push_input(&mut self, key: ProcessKey) {
-        let Some(process) = self.processes.get_mut(&key) else { return };
-        if process.streams.push_input(key, &self.poller) {
-            for connection in self.connections.values_mut().filter(|it| it.feeds(key)) {
-                connection.set_reading(Reading::On, &self.poller);
-            }
-        }
-    }
-}
-
-/// The end of processes.
-impl Supervisor {
-    fn reap(&mut self) {
-        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
-            let ours = self.processes.iter().find(|(_, it)| it.pid == pid && it.is_alive());
-            // Others are orphans that the kernel gave us.
-            if let Some((&key, _)) = ours {
-                self.ended(key, status);
-            }
-        }
-    }
-
-    fn ended(&mut self, key: ProcessKey, status: WaitStatus) {
-        let oom = self.container.look_for_ooms();
-        if oom {
-            self.tell_subscribers(&protocol::Event::Oom, None);
-        }
-        let exit = self.exit_of(status);
-        if key == ProcessKey::INIT {
-            self.container.kill_rest();
-        }
-        if let Some(process) = self.processes.get_mut(&key) {
-            process.streams.look_again = None;
-            process.streams.close_input(&self.poller);
-            process.phase = Phase::Draining { exit, until: Instant::now() + DRAIN };
-            process.streams.poll_outputs(key, true, &self.poller);
-        }
-        self.drain(key);
-        // It may have had no stream that was still open.
-        if self.processes.get(&key).is_some_and(|it| it.streams.is_drained()) {
-            self.finish(key);
-        }
-    }
-
-    fn exit_of(&self, status: WaitStatus) -> Exit {
-        let signal = status.terminating_signal();
-        let code = status.exit_status().or(signal.map(|it| 128 + it)).unwrap_or(255);
-        let oom_killed = self.container.had_oom();
-        Exit { code, signal, oom_killed, at: Moment::now().nanoseconds(), error: None }
-    }
-
-    /// A process has ended and its output was read.
-    fn finish(&mut self, key: ProcessKey) {
-        let Some(mut process) = self.processes.remove(&key) else { return };
-        let Phase::Draining { exit, .. } = process.phase else { return };
-        for source in BOTH {
-            process.streams.close_output(source, &self.poller);
-        }
-        let event = match process.exec {
-            None => {
-                self.finish_log();
-                self.container.stop(&exit);
-                protocol::Event::Exited(exit)
-            }
-            Some(id) => {
-                self.container.exec_ended(&id, exit.clone());
-                protocol::Event::ExecExited { id, exit }
-            }
-        };
-        for connection in self.connections.values_mut().filter(|it| it.is_attached_to(key)) {
-            connection.end_output(&self.poller);
-        }
-        self.tell_subscribers(&event, Some(key));
-        for connection in self.connections.values_mut().filter(|it| it.is_attached_to(key)) {
-            connection.set_reading(Reading::On, &self.poller);
-            if !connection.subscribed {
-                connection.finish(&self.poller);
-            }
-        }
-        if key == ProcessKey::INIT {
-            // After everyone was told, because it takes its time.
-            self.container.delete_cgroup();
-            self.await_dismissal();
-        }
-    }
-
-    /// The container could not be started, and nothing is left of its process.
-    pub(super) fn forget_init(&mut self) {
-        self.processes.remove(&ProcessKey::INIT);
-        self.finish_log();
-        self.await_dismissal();
-    }
-
-    /// Ends a container that was not started, and waits for its end.
-    pub(super) fn abandon(&mut self) {
-        if let Some(process) = self.processes.get(&ProcessKey::INIT) {
-            let pid = process.pid;
-            // It waits at its gate, where nothing keeps it from dying at once.
-            drop(wadah_sys::process::pidfd_kill(process.pidfd.as_fd(), 9));
-            if let Ok(Some((_, status))) = waitpid(Some(pid), WaitOptions::empty()) {
-                self.ended(ProcessKey::INIT, status);
-            }
-        }
-    }
-
-    fn finish_log(&mut self) {
-        if let Some(mut log) = self.log.take() {
-            for source in BOTH {
-                log.finish(source, Moment::now());
-            }
-        }
-    }
-
-    /// Tells those who asked to be told, and those attached to the process it is about.
-    fn tell_subscribers(&mut self, event: &protocol::Event, about: Option<ProcessKey>) {
-        let message = Message::Event(event.clone());
-        for connection in self.connections.values_mut() {
-            if connection.subscribed || about.is_some_and(|key| connection.is_attached_to(key)) {
-                connection.tell(&message, &self.poller);
             }
         }
     }

@@ -167,3 +167,14 @@ fn every_process_of_a_container_can_be_signalled() {
     assert_eq!(container.wait().code, 0);
     assert_eq!(container.logged(), "waited\n");
 }
+
+#[test]
+fn a_container_can_be_killed_at_its_gate() {
+    let mut container = recipe(&["true"]).create();
+    container.client.call(Call::Subscribe).unwrap();
+    container.client.call(Call::Signal { exec: None, signal: 9, all: false }).unwrap();
+    assert_eq!(container.wait().code, 137);
+    let failure = container.client.call(Call::Start).unwrap_err();
+    assert_eq!(failure.class, FailureClass::WrongState);
+    wait_until("its cgroup is deleted", || !container.has_cgroup());
+}
