@@ -108,7 +108,7 @@ impl Shared {
             run.cleared.cancel();
             return;
         }
-        self.clear_away(run, is_dead).await;
+        self.clear_away(run, is_dead, is_removed).await;
         forget_run(container, run);
         run.cleared.cancel();
         if let Some(delay) = again {
@@ -142,7 +142,7 @@ impl Shared {
     }
 
     /// Lets the shim go, and what it kept.
-    async fn clear_away(self: &Arc<Self>, run: &Run, is_dead: bool) {
+    async fn clear_away(self: &Arc<Self>, run: &Run, is_dead: bool, is_removed: bool) {
         if !is_dead {
             match run.connection.call(Call::Shutdown, Deadline::Short).await {
                 Ok(_) => run.closed().await,
@@ -153,7 +153,7 @@ impl Shared {
         let directory = run.directory.clone();
         let cleared = self.tasks.block(move || {
             directory.bury()?;
-            directory.clear()
+            if is_removed { directory.remove() } else { directory.clear() }
         });
         if let Err(error) = cleared.await {
             tracing::warn!(error = error.report(), "a run directory stays");

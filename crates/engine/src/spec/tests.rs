@@ -7,7 +7,7 @@ use oci_spec::runtime::{Capability, LinuxNamespaceType, Spec};
 use wadah_oci::{ContainerId, Digest};
 
 use super::*;
-use crate::config::Resources;
+use crate::config::{Config, Resources};
 
 fn definition(config: Config, host: HostConfig) -> Definition {
     Definition {
