@@ -74,6 +74,8 @@ fn supervise(run_dir: &Path, descriptors: i32) -> io::Result<()> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     // Orphans of exec sessions become our children, to be reaped.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    // It was executed by a descriptor's number.
+    rustix::thread::set_name(c"wadah-shim")?;
     let children = ChildSignals::watch()?;
     protect();
 

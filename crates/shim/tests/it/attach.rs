@@ -169,3 +169,36 @@ fn nothing_is_attached_to_a_container_that_has_ended() {
     let attach = Call::Attach { exec: None, stdin: false, stdout: true, stderr: true };
     container.client.call(attach).unwrap_err();
 }
+
+#[test]
+fn a_terminal_that_nobody_has_open_for_a_while_still_works() {
+    let terminal = |launch: &mut wadah_shim::protocol::Launch| {
+        (launch.stdin, launch.terminal) = (true, true);
+    };
+    let text = "t=$(tty); echo $t; exec <&- >&- 2>&-; while [ ! -e /go ]; do sleep 0.01; done; \
+                echo back > $t; read x < $t; echo $x > $t; exit 2";
+    let (mut container, mut client) = script(text).with(terminal).start_attached();
+    let mut output = Output::default();
+    client.read_until(&mut output, "\r\n");
+    let pid = container.client.state().pid;
+    wait_until("the terminal is closed", || {
+        !std::path::Path::new(&format!("/proc/{pid}/fd/1")).exists()
+    });
+    let busy = || {
+        let shim = container.shim.process.pid().as_raw_nonzero();
+        let stat = std::fs::read_to_string(format!("/proc/{shim}/stat")).unwrap();
+        stat.split(' ').skip(13).take(2).map(|it| it.parse::<u64>().unwrap()).sum::<u64>()
+    };
+    let before = busy();
+    wait_until("the container's shell has slept for a second", || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/sched")).unwrap_or_default();
+        let switches = stat.lines().find_map(|it| it.strip_prefix("nr_voluntary_switches"));
+        switches.is_some_and(|it| it.trim_matches([' ', ':']).parse::<u64>().unwrap() > 100)
+    });
+    assert!(busy() - before < 50, "the shim must not spin");
+    std::fs::write(container.file("go"), "").unwrap();
+    client.read_until(&mut output, "back\r\n");
+    client.send(Kind::Stdin, b"hello\n");
+    client.read_until(&mut output, "hello\r\n");
+    assert_eq!(container.wait().code, 2);
+}

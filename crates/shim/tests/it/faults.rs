@@ -160,3 +160,32 @@ fn a_quiet_shim_gives_its_memory_back() {
     wait_until("memory is given back", || heap() < 100);
     container.client.state();
 }
+
+#[test]
+fn a_run_directory_with_a_long_name_is_as_good_as_any() {
+    let mut container = recipe(&["sleep", "1000"])
+        .with(|launch| launch.run_dir.extend(["x".repeat(100), "y".repeat(100)]))
+        .start();
+    assert_eq!(container.connect().state().status, Status::Running);
+    container.client.state();
+}
+
+#[test]
+fn a_storm_of_garbage_harms_nobody() {
+    let mut container = recipe(&["sleep", "1000"]).start();
+    // A generator that is the same each time: Knuth's multiplier.
+    let mut seed = 1_u64;
+    let mut random = || {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed >> 33
+    };
+    for round in 0..300 {
+        let mut bytes = request(round);
+        for _ in 0..1 + random() % 8 {
+            let at = usize::try_from(random()).unwrap() % bytes.len();
+            bytes[at] = u8::try_from(random() % 256).unwrap();
+        }
+        container.connect().send_raw(&bytes);
+    }
+    assert_eq!(container.client.state().status, Status::Running);
+}

@@ -64,3 +64,13 @@ fn a_log_that_cannot_be_opened_is_an_error_of_creation() {
     let failure = container.client.call(wadah_shim::protocol::Call::Created).unwrap_err();
     assert!(failure.message.contains("/nonexistent/log"), "{failure:?}");
 }
+
+#[test]
+fn a_full_disk_does_not_stop_a_container() {
+    let (mut container, mut client) = recipe(&["seq", "1", "100000"])
+        .with(|launch| launch.log.as_mut().unwrap().path = "/dev/full".into())
+        .start_attached();
+    let expected: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
+    assert!(client.read_output().text() == expected);
+    assert_eq!(container.wait().code, 0);
+}
