@@ -96,11 +96,11 @@ fn a_port_published_on_one_address_is_reached_there_only() {
         let _server = web.serve_tcp(80);
         host.publish(&[at(web.tcp(8080, 80), HOST)]).unwrap();
 
-        let ask = |from, address| ask_tcp(from, port(address, 8080), SILENCE);
-        assert_eq!(ask(neighbour.fd(), HOST), Some(NEIGHBOUR.into()));
-        assert_eq!(ask(here.as_fd(), HOST), Some(HOST.into()));
-        assert_eq!(ask(here.as_fd(), Ipv4Addr::LOCALHOST), None);
-        assert_eq!(ask(neighbour.fd(), GATEWAY), None);
+        let ask = |from, address, patience| ask_tcp(from, port(address, 8080), patience);
+        assert_eq!(ask(neighbour.fd(), HOST, PATIENCE), Some(NEIGHBOUR.into()));
+        assert_eq!(ask(here.as_fd(), HOST, PATIENCE), Some(HOST.into()));
+        assert_eq!(ask(here.as_fd(), Ipv4Addr::LOCALHOST, SILENCE), None);
+        assert_eq!(ask(neighbour.fd(), GATEWAY, SILENCE), None);
     });
 }
 
@@ -129,10 +129,11 @@ fn a_port_published_on_loopback_is_the_host_s_alone() {
         // By sending packets for 127.0.0.1 over the wire. Without the guard they would arrive.
         let outsiders = [neighbour.fd(), other.namespace.fd()];
         outsiders.into_iter().for_each(send_loopback_over_the_wire);
-        let reached = || outsiders.map(|it| ask(it, Ipv4Addr::LOCALHOST, 8080).is_some());
-        assert_eq!(reached(), [false, false]);
+        let loopback = port(Ipv4Addr::LOCALHOST, 8080);
+        let reached = |patience| outsiders.map(|it| ask_tcp(it, loopback, patience).is_some());
+        assert_eq!(reached(SILENCE), [false, false]);
         nft(&["flush chain ip wadah guard"]);
-        assert_eq!(reached(), [true, true]);
+        assert_eq!(reached(PATIENCE), [true, true]);
     });
 }
 
@@ -156,8 +157,8 @@ fn a_host_s_own_drop_wins_and_its_own_translation_too() {
         );
         let (_server, _other) = (web.serve_tcp(80), other.serve_tcp(81));
         host.publish(&[web.tcp(8080, 80)]).unwrap();
-        let ask = || ask_tcp(neighbour.fd(), port(HOST, 8080), SILENCE);
-        assert_eq!(ask(), Some(NEIGHBOUR.into()));
+        let ask = |patience| ask_tcp(neighbour.fd(), port(HOST, 8080), patience);
+        assert_eq!(ask(PATIENCE), Some(NEIGHBOUR.into()));
 
         for rule in [
             // As a firewall sees it that drops what is forwarded, before us and after us.
@@ -167,16 +168,16 @@ fn a_host_s_own_drop_wins_and_its_own_translation_too() {
             "before { type filter hook prerouting priority -150; tcp dport 8080 drop; }",
         ] {
             nft(&[&format!("table inet admin {{ chain {rule}; }}")]);
-            assert_eq!(ask(), None, "{rule}");
+            assert_eq!(ask(SILENCE), None, "{rule}");
             nft(&["delete table inet admin"]);
-            assert_eq!(ask(), Some(NEIGHBOUR.into()));
+            assert_eq!(ask(PATIENCE), Some(NEIGHBOUR.into()));
         }
         let elsewhere = "chain mine { type nat hook prerouting priority dstnat; \
                          tcp dport 8080 dnat to 172.17.0.3:81; }";
         nft(&[&format!("table ip admin {{ {elsewhere}; }}")]);
         drop(_server);
         assert_eq!(
-            ask(),
+            ask(PATIENCE),
             Some(NEIGHBOUR.into()),
             "the administrator's translation leads to the other"
         );

@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::{AsFd, BorrowedFd},
     process::Command,
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     thread,
     time::Duration,
 };
@@ -121,7 +124,7 @@ impl Container {
         serve_tcp(self.namespace.fd(), port)
     }
 
-    /// Answers UDP packets to `port` with the address they come from, until dropped.
+    /// Answers UDP packets to `port` with what they say and where they come from, until dropped.
     pub(crate) fn serve_udp(&self, port: u16) -> Server {
         let socket = inside(self.namespace.fd(), || UdpSocket::bind(("0.0.0.0", port)).unwrap());
         let (stop, stopped) = mpsc::channel::<()>();
@@ -129,8 +132,9 @@ impl Container {
         let thread = thread::spawn(move || {
             let mut buffer = [0; 64];
             while stopped.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
-                if let Ok((_, peer)) = socket.recv_from(&mut buffer) {
-                    socket.send_to(peer.ip().to_string().as_bytes(), peer).unwrap();
+                if let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+                    let token = std::str::from_utf8(&buffer[..length]).unwrap();
+                    socket.send_to(format!("{token} {}", peer.ip()).as_bytes(), peer).unwrap();
                 }
             }
         });
@@ -205,11 +209,19 @@ pub(crate) fn ask_udp_with(
     address: SocketAddr,
     patience: Duration,
 ) -> Option<IpAddr> {
+    // On a busy machine, the answer to an earlier question may still be under way.
+    static QUESTIONS: AtomicU32 = AtomicU32::new(0);
+    let token = QUESTIONS.fetch_add(1, Ordering::Relaxed).to_string();
     let mut buffer = [0; 64];
     socket.set_read_timeout(Some(patience)).unwrap();
-    socket.send_to(b"who am I", address).ok()?;
-    let (length, _) = socket.recv_from(&mut buffer).ok()?;
-    std::str::from_utf8(&buffer[..length]).unwrap().parse().ok()
+    socket.send_to(token.as_bytes(), address).ok()?;
+    loop {
+        let (length, _) = socket.recv_from(&mut buffer).ok()?;
+        let answer = std::str::from_utf8(&buffer[..length]).unwrap();
+        if let Some((_, seen)) = answer.split_once(' ').filter(|(it, _)| *it == token) {
+            return seen.parse().ok();
+        }
+    }
 }
 
 /// A neighbour of the calling thread's host: another namespace, joined by a veth pair, that sends
