@@ -55,6 +55,7 @@ impl Shared {
         } else {
             (None, None)
         };
+        self.tell(&container, "attach", &[]);
         let attached = Attached { input, output, tty };
         let client = Client { input: from_client, output: to_client };
         if attach.logs {

@@ -202,8 +202,15 @@ impl Containers {
         self.shared.finish(|shared| shared.remove(container, remove)).await
     }
 
+    /// Tells watchers that a client has detached, leaving the container running.
+    pub fn detached(&self, reference: &str) {
+        if let Ok(container) = self.find(reference) {
+            self.shared.tell(&container, "detach", &[]);
+        }
+    }
+
     /// The container that uses an image, a running one first.
-    pub fn image_user(&self, image: &Digest) -> Option<ImageUse> {
+    pub fn image_use(&self, image: &Digest) -> Option<ImageUse> {
         let users = self.shared.registry.all();
         let of_image = users.iter().filter(|it| it.definition.image == *image);
         let user = |it: &Arc<Container>| ImageUse {

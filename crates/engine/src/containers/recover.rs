@@ -71,7 +71,7 @@ impl Shared {
                 None => ended.push(container),
             }
         }
-        self.reconcile_network().await;
+        self.reconcile_network().await?;
         self.wait_for_adoptions(adopting).await;
         let shared = Arc::clone(self);
         let _task = self.tasks.spawn(async move {
@@ -203,7 +203,7 @@ impl Shared {
         }
     }
 
-    async fn reconcile_network(self: &Arc<Self>) {
+    async fn reconcile_network(self: &Arc<Self>) -> Result<(), EngineError> {
         let shared = Arc::clone(self);
         let reconciled = self.tasks.block(move || {
             let runs: Vec<_> =
@@ -211,9 +211,7 @@ impl Shared {
             let attachments = runs.iter().filter_map(|it| it.attachment.as_deref());
             shared.networks.reconcile(attachments)
         });
-        if let Err(error) = reconciled.await {
-            tracing::error!(error = error.report(), "the network is not as it should be");
-        }
+        reconciled.await
     }
 
     async fn wait_for_adoptions(&self, mut adopting: JoinSet<()>) {

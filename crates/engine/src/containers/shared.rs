@@ -2,7 +2,7 @@
 //!
 //! The operations are in files of their own, each an `impl` of [`Shared`].
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::SystemTime};
 
 use wadah_oci::{ChainId, ContainerId};
 use wadah_store::{Database, Store};
@@ -54,8 +54,11 @@ impl Shared {
     }
 
     /// The read-only directories of a container's root, the nearest first.
-    pub(crate) fn lower(&self, layers: &[ChainId]) -> Vec<std::path::PathBuf> {
-        layers.iter().rev().map(|it| self.store.layers.path(it)).collect()
+    pub(crate) fn lower(&self, layers: &[ChainId]) -> Vec<PathBuf> {
+        let lower = layers.last().map(|top| self.store.layers.lower(top));
+        // What is held is there: a layer that is missing fails the start, by its path.
+        let by_name = || layers.iter().rev().map(|it| self.store.layers.path(it)).collect();
+        lower.map_or_else(Vec::new, |it| it.unwrap_or_else(|_| by_name()))
     }
 
     /// Does something about one container, to its end, whoever goes away meanwhile.

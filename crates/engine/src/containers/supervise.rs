@@ -90,6 +90,8 @@ impl Shared {
         if is_dead {
             self.bury(run).await;
         }
+        // Before anyone is told: whoever waited may start another on the same port.
+        self.release_network(run).await;
         let exited = exited(container, &ended);
         let again = self.restart_delay(container, &exited);
         let is_removed = container.definition.host.auto_remove && claim_removal(container, &exited);
@@ -97,7 +99,6 @@ impl Shared {
             publish(container, exited.clone(), is_dead, again.is_some());
         }
         self.tell_end(container, &exited);
-        self.release_network(run).await;
         if is_removed {
             self.remove_claimed(container).await;
         } else if let Err(error) = self.write_down(container).await {

@@ -192,6 +192,10 @@ impl Networks {
         {
             tracing::warn!(id = attachment.owner, %error, "ports stay published");
         }
+        // Before the address is given to another: the kernel takes the old pair down late.
+        if let Err(error) = self.host.detach(&attachment.host_name) {
+            tracing::warn!(id = attachment.owner, %error, "a veth pair stays plugged in");
+        }
         self.ports.release(&attachment.owner);
         self.addresses.release(attachment.address.address());
     }

@@ -4,7 +4,6 @@ mod attachment;
 
 use std::{
     collections::BTreeMap,
-    net::Ipv4Addr,
     sync::{Arc, OnceLock, Weak},
 };
 
@@ -69,8 +68,8 @@ pub struct Networks {
 }
 
 impl Networks {
-    /// Makes the default bridge and the firewall be there. Blocks; to be called in the network
-    /// namespace that containers are to be reached from.
+    /// Opens the network namespace of the caller, from which containers are to be reached.
+    /// Changes nothing: [`Self::reconcile`] does. Blocks.
     pub(crate) fn open(settings: &Settings) -> Result<Self, EngineError> {
         let failed = |operation: &'static str| {
             move |error: wadah_net::NetError| EngineError::mechanism(operation, error)
@@ -80,11 +79,10 @@ impl Networks {
             Some((address, prefix)) => Cidr::new(address, prefix).ok_or_else(|| {
                 EngineError::invalid(format!("invalid bridge address: {address}/{prefix}"))
             })?,
-            None => Cidr::new(Ipv4Addr::new(172, 31, 0, 1), 16).expect("BUG: a valid address"),
+            None => host
+                .default_gateway(&settings.bridge)
+                .map_err(failed("cannot choose the default bridge's address"))?,
         };
-        host.ensure_firewall().map_err(failed("cannot set up the firewall"))?;
-        let bridge = bridge(&settings.bridge, bridge_address);
-        host.ensure_bridge(&bridge).map_err(failed("cannot set up the default bridge"))?;
         let addresses = AddressPool::new(bridge_address.network());
         addresses
             .reserve(bridge_address.address())

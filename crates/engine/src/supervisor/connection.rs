@@ -126,7 +126,7 @@ impl Connection {
     ) -> Self {
         let (asks, queue) = mpsc::channel(QUEUE);
         let driver = Driver::new(stream, on_event);
-        let _task = tasks.spawn(driver.run(queue));
+        tasks.spawn_until_closing(driver.run(queue));
         Self { asks }
     }
 
