@@ -10,7 +10,7 @@ use super::log::Format;
 #[derive(Debug, Parser)]
 #[command(
     name = "wadah-runtime",
-    version = concat!(env!("CARGO_PKG_VERSION"), "\nspec: 1.2.1"),
+    version = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.2.1"),
     disable_help_subcommand = true
 )]
 pub(super) struct Flags {

@@ -7,6 +7,7 @@ mod faults;
 mod http;
 mod limits;
 mod network;
+mod oci;
 mod run;
 
 use wadah_testkit::Sandbox;
