@@ -14,7 +14,7 @@ mod bridge;
 mod reconcile;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -53,8 +53,8 @@ pub struct Host {
 struct Wanted {
     bridges: BTreeMap<String, Bridge>,
     publications: BTreeMap<HostPort, Publication>,
-    /// Veth names in use or about to be.
-    veths: BTreeSet<String>,
+    /// Veth names in use or about to be, and the bridge of each as far as it is known.
+    veths: BTreeMap<String, Option<String>>,
     /// Whether the host forwarded nothing before us.
     closed: bool,
 }

@@ -5,7 +5,7 @@ use std::{net::IpAddr, os::fd::AsFd, thread, time::Duration};
 use rustix::io::Errno;
 use wadah_sys::{
     netlink::NetlinkError,
-    rtnetlink::{Change, RouteSocket, Veth},
+    rtnetlink::{Change, Link, RouteSocket, Veth},
 };
 
 use crate::{Cidr, Endpoint, EndpointSettings, MacAddress, Namespace, NetError, sysctl};
@@ -33,7 +33,8 @@ impl Host {
         check_name(&endpoint.host_name)?;
         check_name(&endpoint.name)?;
         // Before it exists, so that nobody takes it for a stray.
-        wanted(self).veths.insert(endpoint.host_name.clone());
+        let bridge = Some(endpoint.bridge.clone());
+        wanted(self).veths.insert(endpoint.host_name.clone(), bridge);
         let mac = endpoint.mac.unwrap_or_else(|| {
             let first = endpoint.addresses.first();
             first.map_or(MacAddress([2, 0x42, 0, 0, 0, 1]), |it| {
@@ -77,11 +78,9 @@ impl Host {
         mac: MacAddress,
     ) -> Result<(), NetError> {
         let name = &endpoint.bridge;
-        let mut socket = links(self);
-        let bridge = match socket.link(name) {
-            Err(error) if is_absent(&error) => {
-                return Err(NetError::MissingBridge { name: name.clone() });
-            }
+        let found = links(self).link(name);
+        let bridge = match found {
+            Err(error) if is_absent(&error) => self.remake_bridge(name)?,
             found => found.map_err(NetError::netlink(format!("find bridge {name}")))?,
         };
         let veth = Veth {
@@ -100,7 +99,17 @@ impl Host {
             changes.push(Change::SetPort { name: &endpoint.host_name, isolated, hairpin });
         }
         let doing = format!("plug {} into bridge {name}", endpoint.host_name);
-        socket.apply(&changes).map_err(|source| cannot_make(doing, source))
+        links(self).apply(&changes).map_err(|source| cannot_make(doing, source))
+    }
+
+    /// Makes a bridge of ours anew that somebody has deleted, and plugs in again what was on it.
+    fn remake_bridge(&self, name: &str) -> Result<Link, NetError> {
+        let missing = || NetError::MissingBridge { name: name.to_owned() };
+        let wanted = wanted(self);
+        self.make_bridge(wanted.bridges.get(name).ok_or_else(missing)?)?;
+        self.replug(&wanted)?;
+        drop(wanted);
+        links(self).link(name).map_err(NetError::netlink(format!("find bridge {name}")))
     }
 }
 

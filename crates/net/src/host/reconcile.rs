@@ -4,7 +4,10 @@
 //! ruleset or deleted a bridge. Both are the difference of two sets: what is there, read from the
 //! kernel, and what should be there.
 
-use std::{collections::BTreeSet, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+};
 
 use wadah_sys::rtnetlink::{Change, Link, RouteSocket};
 
@@ -14,7 +17,7 @@ use crate::{
     sysctl,
 };
 
-use super::{FAMILIES, GROUP, Host, bridge::check_name, links, tables, wanted};
+use super::{FAMILIES, GROUP, Host, Wanted, bridge::check_name, links, tables, wanted};
 
 /// What should be there.
 #[derive(Clone, Debug, Default)]
@@ -52,15 +55,17 @@ impl Host {
     /// Makes bridges, firewall and veth pairs what they should be. From now on, `expected` is what
     /// this host remembers having been asked for; veth pairs it attached itself stay.
     ///
-    /// A pair whose bridge was deleted goes back to the only expected bridge; with several, nobody
-    /// here knows which was its own.
+    /// A pair whose bridge was deleted goes back to it; one that an earlier daemon attached goes to
+    /// the only bridge, or stays alone where there are several.
     pub fn reconcile(&self, expected: &Expected) -> Result<Report, NetError> {
         expected.bridges.iter().try_for_each(|it| check_name(&it.name))?;
         let mut wanted = wanted(self);
         let bridges = expected.bridges.iter().map(|it| (it.name.clone(), it.clone()));
         wanted.bridges = bridges.collect();
         wanted.publications = expected.publications.iter().map(|it| (it.port(), *it)).collect();
-        wanted.veths.extend(expected.veths.iter().cloned());
+        for veth in &expected.veths {
+            wanted.veths.entry(veth.clone()).or_default();
+        }
         self.find_out_whether_closed(&mut wanted)?;
 
         let mut report = Report::default();
@@ -80,6 +85,7 @@ impl Host {
             }
         }
         self.sweep(expected, &mut wanted.veths, &mut report)?;
+        report.replugged_veths = self.replug(&wanted)?;
         Ok(report)
     }
 
@@ -87,15 +93,14 @@ impl Host {
     fn sweep(
         &self,
         expected: &Expected,
-        veths: &mut BTreeSet<String>,
+        veths: &mut BTreeMap<String, Option<String>>,
         report: &mut Report,
     ) -> Result<(), NetError> {
-        let mut socket = links(self);
-        let all = socket.links().map_err(NetError::netlink("list links"))?;
+        let all = links(self).links().map_err(NetError::netlink("list links"))?;
         let present: BTreeSet<&str> = all.iter().map(|it| it.name.as_str()).collect();
         report.missing_veths =
             expected.veths.iter().filter(|it| !present.contains(it.as_str())).cloned().collect();
-        veths.retain(|it| present.contains(it.as_str()));
+        veths.retain(|it, _| present.contains(it.as_str()));
 
         let mut strays = Vec::new();
         for link in all.iter().filter(|it| it.group == GROUP) {
@@ -103,33 +108,33 @@ impl Host {
             if bridge && !expected.bridges.iter().any(|it| it.name == link.name) {
                 report.stray_bridges.push(link.name.clone());
                 strays.push(link.index);
-            } else if !bridge && !veths.contains(&link.name) {
+            } else if !bridge && !veths.contains_key(&link.name) {
                 report.stray_veths.push(link.name.clone());
                 strays.push(link.index);
             }
         }
-        if let [bridge] = expected.bridges.as_slice() {
-            report.replugged_veths = replug(&mut socket, &bridge.name, &all, veths)?;
-        }
-        drop(socket);
         delete_in_background(strays)
     }
-}
 
-/// Puts pairs whose bridge was deleted back onto it.
-fn replug(
-    socket: &mut RouteSocket,
-    bridge: &str,
-    all: &[Link],
-    veths: &BTreeSet<String>,
-) -> Result<usize, NetError> {
-    let master = all.iter().find(|it| it.name == bridge).map(|it| it.index);
-    let Some(master) = master else { return Ok(0) };
-    let lost = |it: &&Link| it.group == GROUP && it.master.is_none() && veths.contains(&it.name);
-    let changes: Vec<Change<'_>> =
-        all.iter().filter(lost).map(|it| Change::Join { link: it.index, master }).collect();
-    socket.apply(&changes).map_err(NetError::netlink(format!("plug into bridge {bridge}")))?;
-    Ok(changes.len())
+    /// Puts pairs whose bridge was deleted back onto it; how many.
+    pub(super) fn replug(&self, wanted: &Wanted) -> Result<usize, NetError> {
+        let doing = || "plug containers in again".to_owned();
+        let mut socket = links(self);
+        let all = socket.links().map_err(NetError::netlink(doing()))?;
+        let only = match wanted.bridges.len() {
+            1 => wanted.bridges.keys().next(),
+            _ => None,
+        };
+        let bridge_of = |link: &Link| {
+            let name = wanted.veths.get(&link.name)?.as_ref().or(only)?;
+            all.iter().find(|it| it.name == *name).map(|it| it.index)
+        };
+        let lost = all.iter().filter(|it| it.group == GROUP && it.master.is_none());
+        let join = |link: &Link| Some(Change::Join { link: link.index, master: bridge_of(link)? });
+        let changes: Vec<Change<'_>> = lost.filter_map(join).collect();
+        socket.apply(&changes).map_err(NetError::netlink(doing()))?;
+        Ok(changes.len())
+    }
 }
 
 /// Deletes links from a thread of its own, with a socket of its own: the kernel takes tens of

@@ -137,6 +137,31 @@ fn a_port_published_on_loopback_is_the_host_s_alone() {
     });
 }
 
+#[test]
+fn nobody_outside_passes_for_the_host_s_loopback() {
+    in_a_host(|| {
+        let (host, neighbour) = (host(), neighbour());
+        for parameter in ["route_localnet", "accept_local"] {
+            std::fs::write(format!("/proc/sys/net/ipv4/conf/all/{parameter}"), "1").unwrap();
+        }
+        let dns = Container::start(&host, &default_bridge(), 2);
+        let server = inside(dns.namespace.fd(), || UdpSocket::bind("0.0.0.0:53").unwrap());
+        host.publish(&[dns.udp(5353, 53)]).unwrap();
+        let spoofed_packet_arrives = |patience| {
+            inside(neighbour.fd(), || {
+                std::fs::write("/proc/sys/net/ipv4/conf/all/route_localnet", "1").unwrap();
+                let liar = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                liar.send_to(b"it is me", port(HOST, 5353)).unwrap();
+            });
+            server.set_read_timeout(Some(patience)).unwrap();
+            server.recv_from(&mut [0; 8]).is_ok()
+        };
+        assert!(!spoofed_packet_arrives(SILENCE));
+        nft(&["flush chain ip wadah guard"]);
+        assert!(spoofed_packet_arrives(PATIENCE), "without the guard it would");
+    });
+}
+
 /// Makes 127.0.0.1 a place like any other for a namespace: behind its default route.
 fn send_loopback_over_the_wire(namespace: BorrowedFd<'_>) {
     inside(namespace, || {

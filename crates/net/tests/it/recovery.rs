@@ -203,6 +203,21 @@ fn a_deleted_bridge_is_made_anew_and_containers_are_plugged_in_again() {
 }
 
 #[test]
+fn attaching_heals_a_deleted_bridge() {
+    in_a_host(|| {
+        let usual = usual();
+        usual.host.ensure_bridge(&second_bridge()).unwrap();
+        let _server = usual.web.serve_tcp(80);
+        let mut links = RouteSocket::open().unwrap();
+        let link = links.link("wadah0").unwrap().index;
+        links.apply(&[Change::DeleteLink { link }]).unwrap();
+        let third = Container::start(&usual.host, &default_bridge(), 4);
+        let seen = ask_tcp(third.namespace.fd(), (usual.web.address, 80), PATIENCE);
+        assert_eq!(seen, Some(third.address));
+    });
+}
+
+#[test]
 fn a_bridge_that_is_down_is_set_up() {
     check(|_| {
         let status = Command::new("ip").args(["link", "set", "wadah0", "down"]).status();
