@@ -28,14 +28,25 @@ mod spec;
 mod supervisor;
 mod tasks;
 
-use std::{fs, net::Ipv4Addr, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    net::Ipv4Addr,
+    os::unix::fs::DirBuilderExt as _,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use wadah_shim::launch::Launcher;
-use wadah_store::Store;
+use wadah_store::{OpenError, Store};
 
 use tasks::Tasks;
 
 pub use error::{Class, EngineError};
+
+/// How long a killed daemon may hold the data root.
+const LINGERING: Duration = Duration::from_secs(1);
 
 /// The parts of an engine.
 #[derive(Debug, Clone)]
@@ -125,8 +136,7 @@ fn open(
     (settings, events, tasks): (Arc<Settings>, Arc<events::Events>, Tasks),
 ) -> Result<Arc<containers::Shared>, EngineError> {
     prepare_exec_root(&settings)?;
-    let store = Store::open(&settings.data_root)
-        .map_err(|it| EngineError::mechanism("cannot open the data root", it))?;
+    let store = open_store(&settings)?;
     for damage in store.damage() {
         tracing::error!("{damage}");
     }
@@ -146,6 +156,21 @@ fn open(
         opened: std::time::SystemTime::now(),
         execs: execs::ExecTable::default(),
     }))
+}
+
+/// Opens the store. A daemon that was just killed may hold its lock for a moment: the kernel
+/// closes its descriptors one by one, and a shim it was about to start has copies.
+fn open_store(settings: &Settings) -> Result<Store, EngineError> {
+    let begin = Instant::now();
+    loop {
+        match Store::open(&settings.data_root) {
+            Ok(store) => return Ok(store),
+            Err(OpenError::InUse { .. }) if begin.elapsed() < LINGERING => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(EngineError::mechanism("cannot open the data root", error)),
+        }
+    }
 }
 
 /// Makes the exec root and the directory of run directories, closed to everyone else.

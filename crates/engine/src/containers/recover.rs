@@ -12,6 +12,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -223,8 +224,19 @@ impl Shared {
     }
 
     /// Takes a container over whose run directory was found.
-    async fn adopt(self: Arc<Self>, container: Arc<Container>, shown: Option<Arc<Run>>) {
-        let Ok(_operation) = container.operate("adopt").await else { return };
+    ///
+    /// It changes nothing that an operation under way would not expect: what runs still runs, and
+    /// what has ended is told to those who wait for that.
+    pub(super) fn adopt(
+        self: Arc<Self>,
+        container: Arc<Container>,
+        shown: Option<Arc<Run>>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        // Boxed, since supervision comes back here when a connection breaks.
+        Box::pin(self.adopt_again(container, shown))
+    }
+
+    async fn adopt_again(self: Arc<Self>, container: Arc<Container>, shown: Option<Arc<Run>>) {
         let directory = self.run_directory(container.id());
         let attachment = shown.as_ref().and_then(|it| it.attachment.clone());
         let reached = self.reach(&container, directory, attachment).await;

@@ -8,10 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
-use wadah_shim::{
-    launch::remains,
-    protocol::{Call, Event, Exit},
-};
+use wadah_shim::protocol::{Call, Event, Exit};
 
 use super::{
     ask::Waited,
@@ -62,21 +59,19 @@ impl Shared {
         exit: oneshot::Receiver<Exit>,
     ) {
         let ended = tokio::select! {
+            biased;
             // An engine that closes leaves its containers running.
             () = self.tasks.closing() => return,
-            exit = exit => match exit {
-                Ok(exit) => Ended::Told(exit),
-                Err(_) => self.find_out(&run).await,
-            },
+            exit = exit => exit.ok(),
         };
-        self.ended(&container, &run, ended).await;
-    }
-
-    /// Finds out how a run ended whose shim does not answer any more.
-    async fn find_out(self: &Arc<Self>, run: &Run) -> Ended {
-        let path = run.directory.path().to_owned();
-        let found = self.tasks.block(move || Ok(remains(&path).exit)).await;
-        found.ok().flatten().map_or(Ended::Dead, Ended::Told)
+        match ended {
+            Some(exit) => self.ended(&container, &run, Ended::Told(exit)).await,
+            // The connection broke. The shim may live all the same: it is asked on a new one.
+            None => {
+                tracing::warn!(id = %container.id(), "the connection to a supervisor broke");
+                self.adopt(container, Some(run)).await;
+            }
+        }
     }
 
     /// Does everything that follows from the end of a run.
