@@ -97,18 +97,19 @@ fn open_in(root: &Root) -> io::Result<OwnedFd> {
     open_multiplexer(devpts.as_fd(), Path::new("ptmx"))
 }
 
-/// Opens a multiplexer and makes sure that it is one, of a terminal filesystem or of `/dev`.
+/// Opens a multiplexer and makes sure that it is one, of a terminal filesystem or of `/dev`: what
+/// is at its place in a container may be anything.
 fn open_multiplexer(directory: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedFd> {
+    // Without waiting for anybody, should it be a FIFO.
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let probe = openat(directory, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-    let stat = fstat(&probe)?;
+    let master = openat(directory, path, flags, Mode::empty())?;
+    let stat = fstat(&master)?;
     let is_multiplexer = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && stat.st_rdev == makedev(5, 2);
-    let in_devpts = fstatfs(&probe)?.f_type == DEVPTS_MAGIC || path.is_absolute();
+    let in_devpts = path.is_absolute() || fstatfs(&master)?.f_type == DEVPTS_MAGIC;
     if !is_multiplexer || !in_devpts {
         return Err(Errno::NOTTY.into());
     }
-    let master = wadah_sys::rootfs::reopen(probe.as_fd(), flags)?;
     rustix::io::ioctl_fionbio(&master, false)?;
     Ok(master)
 }

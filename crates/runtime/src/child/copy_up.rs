@@ -20,15 +20,15 @@ use rustix::{
     },
     io::Errno,
 };
-use wadah_sys::rootfs::reopen;
 
 /// How deep a tree may be.
 const MAX_DEPTH: u32 = 256;
 
 /// Copies the contents of the directory `from` (`O_PATH` is enough) into `to`.
 pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
-    let from = reopen(from, OFlags::RDONLY | OFlags::DIRECTORY)?;
-    let to = openat(to, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let from = openat(from, ".", flags, Mode::empty())?;
+    let to = openat(to, ".", flags, Mode::empty())?;
     copy_directory(&from, &to, 0)
 }
 

@@ -55,7 +55,7 @@ use self::{
     mounts::Mounter,
 };
 use crate::{
-    Request, Stdio,
+    Request, Rootfs, Stdio,
     cgroup::{Cgroup, JoinPlan},
     channel::{Channel, Context, Failure, Report},
     gate,
@@ -101,7 +101,11 @@ impl Container<'_> {
         attributes::apply_early(&self.plan.process, self.channel, self.plan.namespaces.has_user())?;
         self.set_sysctls()?;
 
-        let root = root::attach(&self.prepared.root)?;
+        let path = match self.request.rootfs {
+            Rootfs::Directory(path) => Some(path),
+            Rootfs::Overlay(_) => None,
+        };
+        let root = root::attach(&self.prepared.root, path)?;
         let mut mounter = Mounter::new(&root, self);
         mounter.mount_all()?;
         let devpts = mounter.take_devpts();

@@ -1,6 +1,9 @@
 //! The container's root: attached in its mount namespace first, made `/` last.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
 use rustix::{
     fs::CWD,
@@ -19,14 +22,19 @@ use crate::{
     plan::{Plan, Propagation},
 };
 
-/// Attaches the detached root filesystem, so that things can be mounted in it.
-pub(super) fn attach(detached: &OwnedFd) -> Result<Root, Failure> {
+/// Attaches the detached root filesystem, so that things can be mounted in it: at its own path if
+/// it has one, where hooks look for it, and on top of the old root otherwise, which is as good and
+/// needs no directory of its own.
+pub(super) fn attach(detached: &OwnedFd, path: Option<&Path>) -> Result<Root, Failure> {
     // What we mount from here on must not appear on the host; what the host mounts may appear here.
     let down = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     mount_change("/", down).step(|| "keep our mounts from the host")?;
-    // On top of the old root: any place is as good, and this one needs no directory of its own.
-    let from_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    move_mount(detached, "", CWD, "/", from_descriptor).step(|| "attach the root filesystem")?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    let at = |path: &Path| move_mount(detached, "", CWD, path, flags);
+    // Its own path may be out of reach: in a user namespace, or in a joined mount namespace.
+    if path.is_none_or(|it| at(it).is_err()) {
+        at(Path::new("/")).step(|| "attach the root filesystem")?;
+    }
     let own = rustix::io::fcntl_dupfd_cloexec(detached, 3).step(|| "keep the root filesystem")?;
     Ok(Root::from_fd(own))
 }

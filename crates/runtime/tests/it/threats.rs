@@ -2,8 +2,10 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
+    io::{BufRead as _, BufReader},
+    os::{fd::AsRawFd as _, unix::fs::symlink},
     path::Path,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,11 +13,11 @@ use std::{
     thread,
 };
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, renameat_with};
 use serde_json::json;
-use wadah_runtime::SeccompPolicy;
+use wadah_runtime::{Gate, SeccompPolicy};
 
-use super::Bundle;
+use super::{Bundle, pipes, wait};
 
 #[test]
 fn system_directories_that_are_links_are_refused() {
@@ -102,7 +104,7 @@ fn a_hostile_passwd_holds_nobody_up() {
         bundle.run().unwrap().stdout
     };
     let fifo = |path: &Path| {
-        rustix::fs::mkfifoat(CWD, path, rustix::fs::Mode::from_raw_mode(0o644)).unwrap();
+        rustix::fs::mkfifoat(CWD, path, Mode::from_raw_mode(0o644)).unwrap();
     };
     assert_eq!(home(&fifo), "/\n");
     assert_eq!(home(&|path| symlink("/dev/zero", path).unwrap()), "/\n");
@@ -176,4 +178,58 @@ fn privileges_of_a_container_without_filter_leave_our_capabilities_alone() {
     bundle.seccomp = SeccompPolicy::Unconfined;
     let outcome = bundle.run().unwrap();
     assert_eq!(outcome.stdout, "CapInh:\t0000000000000000\nCapAmb:\t0000000000000000\n");
+}
+
+/// Protects its executable and makes a container. The test below runs this one in a process of its
+/// own.
+#[test]
+fn in_a_process_of_its_own_the_executable_is_protected() {
+    if std::env::var_os("WADAH_TEST_PROTECTED").is_none() {
+        return;
+    }
+    wadah_runtime::protect::reexec_from_readonly().unwrap();
+    assert!(wadah_runtime::protect::is_protected().unwrap());
+    // Can be done again, for those that we start.
+    wadah_runtime::protect::executable().unwrap();
+    let bundle = Bundle::new("true");
+    let (stdio, _stdout, _stderr) = pipes();
+    let created = bundle.create(stdio, Gate::Pipe).unwrap();
+    println!("pids: {} {} .", std::process::id(), created.pid.as_raw_nonzero());
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    let running = created.start().unwrap();
+    wait(&running.pidfd);
+    running.cgroup.delete().unwrap();
+}
+
+#[test]
+fn our_executable_cannot_be_written_even_after_we_are_gone() {
+    // A copy that only the process in question executes: what others execute is busy. Made by
+    // another program, or it would be busy because of us.
+    let scratch = tempfile::tempdir().unwrap();
+    let copy = scratch.path().join("copy");
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&copy).status();
+    assert!(copied.unwrap().success());
+    let this = "threats::in_a_process_of_its_own_the_executable_is_protected";
+    let mut child = Command::new(&copy)
+        .args(["--exact", this, "--nocapture"])
+        .env("WADAH_TEST_PROTECTED", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.find(|it| it.contains("pids: ")).unwrap();
+    let pids = line.split_once("pids: ").unwrap().1.split(' ').filter(|it| *it != ".");
+    let open = |pid: &str| {
+        rustix::fs::open(format!("/proc/{pid}/exe"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+    };
+    let executables: Vec<_> = pids.map(|it| open(it).unwrap()).collect();
+    assert_eq!(executables.len(), 2);
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    for executable in executables {
+        let path = format!("/proc/self/fd/{}", executable.as_raw_fd());
+        let error = fs::OpenOptions::new().write(true).open(path).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::ROFS.raw_os_error()));
+    }
 }
