@@ -14,10 +14,11 @@ fn image(sandbox: &Sandbox, name: &str, instructions: &[&str], change: impl FnOn
     let tar = sandbox.path().join(format!("{name}.tar"));
     let status = Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&tar).arg(".").status();
     assert!(status.unwrap().success());
-    let changes = instructions.iter().flat_map(|it| ["-c", it]);
-    let tar = tar.to_string_lossy().into_owned();
-    let arguments = ["import"].into_iter().chain(changes).chain([&*tar, name]);
-    sandbox.wadah(arguments.collect::<Vec<_>>()).ok();
+    let changes = instructions.iter().flat_map(|it| ["-c".to_owned(), (*it).to_owned()]);
+    let mut arguments = vec!["import".to_owned()];
+    arguments.extend(changes);
+    arguments.extend([tar.to_string_lossy().into_owned(), name.to_owned()]);
+    sandbox.wadah(arguments).ok();
 }
 
 fn status(sandbox: &Sandbox, arguments: &[&str], field: &str) -> String {
@@ -118,9 +119,9 @@ fn our_executable_cannot_be_written_from_inside() {
     let sandbox = sandbox();
     image(&sandbox, "exe", &[], |root| {
         let script = "#!/proc/self/exe\n";
-        fs::write(root.join("run"), script).unwrap();
+        fs::write(root.join("script"), script).unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(root.join("run"), mode).unwrap();
+        fs::set_permissions(root.join("script"), mode).unwrap();
         symlink("/proc/self/exe", root.join("bin/self")).unwrap();
     });
     let before = fs::read(wadah_testkit::wadah_executable()).unwrap();
@@ -129,11 +130,11 @@ fn our_executable_cannot_be_written_from_inside() {
     sandbox.wadah(["run", "-d", "--name", "catcher", "exe", "sh", "-c", catch]).ok();
     for _ in 0..20 {
         drop(sandbox.wadah(["exec", "catcher", "/bin/self", "--help"]));
-        drop(sandbox.wadah(["exec", "catcher", "/run"]));
+        drop(sandbox.wadah(["exec", "catcher", "/script"]));
         drop(sandbox.wadah(["exec", "catcher", "true"]));
     }
     drop(sandbox.wadah(["run", "--rm", "exe", "/bin/self"]));
-    drop(sandbox.wadah(["run", "--rm", "exe", "/run"]));
+    drop(sandbox.wadah(["run", "--rm", "exe", "/script"]));
     assert!(
         before == fs::read(wadah_testkit::wadah_executable()).unwrap(),
         "the executable was changed"

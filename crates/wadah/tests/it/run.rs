@@ -23,7 +23,8 @@ fn run_gives_the_output_and_the_exit_code_of_the_process() {
     let output =
         sandbox.wadah(["run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2; exit 7"]);
     assert_eq!((output.code, &*output.stdout, &*output.stderr), (7, "out\n", "err\n"));
-    let output = sandbox.wadah(["run", "--rm", "busybox", "sh", "-c", "kill -KILL $$"]);
+    let output =
+        sandbox.wadah(["run", "--rm", "busybox", "sh", "-c", "sh -c 'kill -KILL $$'; exit $?"]);
     assert_eq!(output.code, 137, "{output}");
 }
 
@@ -36,7 +37,7 @@ fn run_tells_its_own_failures_from_those_of_the_process() {
         "{missing}"
     );
     let directory = sandbox.wadah(["run", "--rm", "busybox", "/etc"]).fails(126);
-    assert!(directory.contains("permission denied"), "{directory}");
+    assert!(directory.contains("/etc"), "{directory}");
     let image =
         sandbox.wadah(["run", "--rm", "--pull", "never", "no-such-image", "true"]).fails(125);
     assert!(image.contains("No such image: no-such-image:latest"), "{image}");
@@ -237,7 +238,7 @@ fn stop_asks_first_and_kills_after_the_timeout() {
 fn names_are_unique_and_can_be_changed() {
     let sandbox = sandbox();
     sandbox.wadah(["create", "--name", "first", "busybox"]).ok();
-    let taken = sandbox.wadah(["create", "--name", "first", "busybox"]).fails(1);
+    let taken = sandbox.wadah(["create", "--name", "first", "busybox"]).fails(125);
     assert!(taken.contains("The container name \"/first\" is already in use"), "{taken}");
     sandbox.wadah(["rename", "first", "second"]).ok();
     assert_eq!(sandbox.wadah(["ps", "-a", "--format", "{{.Names}}"]).ok(), "second");
