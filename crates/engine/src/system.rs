@@ -149,7 +149,7 @@ fn info(shared: &Shared) -> Info {
         operating_system,
         os_version,
         processors: std::thread::available_parallelism().map_or(1, usize::from),
-        memory: u64::from(memory.totalram) * u64::from(memory.mem_unit),
+        memory: memory.totalram * u64::from(memory.mem_unit),
         host_name: uname().nodename().to_string_lossy().into_owned(),
         security_options: vec![
             "name=seccomp,profile=builtin".to_owned(),

@@ -238,8 +238,7 @@ impl Shared {
 
     async fn adopt_again(self: Arc<Self>, container: Arc<Container>, shown: Option<Arc<Run>>) {
         let directory = self.run_directory(container.id());
-        let attachment = shown.as_ref().and_then(|it| it.attachment.clone());
-        let reached = self.reach(&container, directory, attachment).await;
+        let reached = self.reach(&container, directory, shown.as_deref()).await;
         let (run, exit, state) = match reached {
             Ok(reached) => reached,
             Err(error) => {
@@ -269,10 +268,14 @@ impl Shared {
         self: &Arc<Self>,
         container: &Arc<Container>,
         directory: RunDirectory,
-        attachment: Option<Arc<Attachment>>,
+        shown: Option<&Run>,
     ) -> Result<(Arc<Run>, oneshot::Receiver<Exit>, protocol::State), CallError> {
         let stream = directory.connect().await?;
-        let (run, exit) = self.watch(container, directory, stream, attachment);
+        let (attachment, cleared) = match shown {
+            Some(run) => (run.attachment.clone(), run.cleared.clone()),
+            None => (None, CancellationToken::new()),
+        };
+        let (run, exit) = self.watch(container, directory, stream, attachment, cleared);
         match run.connection.call(Call::Subscribe, Deadline::Long).await? {
             Answer::State(state) => Ok((run, exit, state)),
             answer => Err(CallError::unexpected("subscribe", &answer)),
@@ -281,8 +284,15 @@ impl Shared {
 
     /// A run whose shim is gone: its end was written down, or it died, or it never began.
     async fn settle_lost(self: &Arc<Self>, container: &Arc<Container>, shown: Option<Arc<Run>>) {
-        let left = remains(self.run_directory(container.id()).path());
-        match (shown, left.exit) {
+        let directory = self.run_directory(container.id());
+        let exit = remains(directory.path()).exit;
+        let unknown = |_: &Exit| {
+            // The state is lost, the end is not.
+            let (connection, cleared) = (Connection::broken(), CancellationToken::new());
+            Arc::new(Run { directory, connection, attachment: None, cleared })
+        };
+        let run = shown.or_else(|| exit.as_ref().map(unknown));
+        match (run, exit) {
             (Some(run), Some(exit)) => self.ended(container, &run, Ended::Told(exit)).await,
             (Some(run), None) => self.ended(container, &run, Ended::Dead).await,
             (None, _) => self.clear_cut_off(container).await,
@@ -298,6 +308,10 @@ impl Shared {
     }
 
     async fn clear_cut_off(self: &Arc<Self>, container: &Arc<Container>) {
+        let Ok(_operation) = container.operate("clear up").await else { return };
+        if container.now().run.is_some() {
+            return;
+        }
         let directory = self.run_directory(container.id());
         let cleared = self.tasks.block(move || {
             directory.bury()?;

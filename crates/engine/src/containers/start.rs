@@ -306,7 +306,7 @@ impl Shared {
         connection.set_nonblocking(true).map_err(|it| EngineError::io(operation(), it))?;
         let stream =
             UnixStream::from_std(connection).map_err(|it| EngineError::io(operation(), it))?;
-        Ok(self.watch(container, directory, stream, attachment))
+        Ok(self.watch(container, directory, stream, attachment, CancellationToken::new()))
     }
 
     /// Watches a stream to a shim: events become changes of the container.
@@ -316,11 +316,11 @@ impl Shared {
         directory: RunDirectory,
         stream: UnixStream,
         attachment: Option<Arc<Attachment>>,
+        cleared: CancellationToken,
     ) -> (Arc<Run>, oneshot::Receiver<Exit>) {
         let (told, exit) = oneshot::channel();
         let on_event = self.on_event(container, told);
         let connection = Connection::open(stream, &self.tasks, on_event);
-        let cleared = CancellationToken::new();
         (Arc::new(Run { directory, connection, attachment, cleared }), exit)
     }
 

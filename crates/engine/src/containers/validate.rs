@@ -127,7 +127,8 @@ fn check_conflicts(config: &Config, host: &HostConfig) -> Check {
     refuse(is_container && !config.hostname.is_empty(), || {
         "conflicting options: hostname and the network mode".to_owned()
     })?;
-    refuse(is_container && !(host.port_bindings.is_empty() && !host.publish_all_ports), || {
+    let publishes = host.publish_all_ports || !host.port_bindings.is_empty();
+    refuse(is_container && publishes, || {
         "conflicting options: port publishing and the container type network mode".to_owned()
     })?;
     refuse(is_container && !(host.dns.is_empty() && host.extra_hosts.is_empty()), || {

@@ -98,7 +98,8 @@ fn a_running_container_is_removed_only_by_force() {
         assert_eq!(error.class(), Class::Conflict);
         let force = Remove { force: true, ..Remove::default() };
         within(containers.remove(&id, force)).await.unwrap();
-        assert!(containers.inspect(&id, false).await.is_err());
+        let error = containers.inspect(&id, false).await.unwrap_err();
+        assert_eq!(error.class(), Class::NotFound);
         sandbox
     });
 }
