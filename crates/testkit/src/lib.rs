@@ -10,13 +10,16 @@
 
 #![allow(clippy::print_stderr, reason = "a test that cannot run must say so loudly")]
 
+mod cpio;
 mod fixture;
+mod guest;
 mod leaks;
 mod output;
 mod sandbox;
 mod wait;
 
 pub use fixture::{busybox, busybox_root};
+pub use guest::{Guest, GuestOutput};
 pub use output::Output;
 pub use sandbox::{Sandbox, docker, wadah_executable};
 pub use wait::{wait_for, wait_until};

@@ -336,3 +336,24 @@ fn groups_made_inside_are_removed_too() {
     it.cgroup.delete().unwrap();
     it.cgroup.delete().unwrap();
 }
+
+/// The host of developers and of CI may have either version; the guest has the other one.
+#[test]
+fn all_of_this_holds_on_version_2() {
+    if Version::of_host().unwrap() == Version::V2 {
+        return;
+    }
+    let own = std::env::current_exe().unwrap();
+    let guest = wadah_testkit::Guest::new()
+        .and_then(|it| it.with_program(&own, std::path::Path::new("/tests")));
+    let guest = match guest {
+        Ok(guest) => guest,
+        Err(err) => {
+            return wadah_testkit::skip(&format!("no guest with cgroup version 2: {err:#}"));
+        }
+    };
+    let output = guest.run("/tests cgroup::tests:: --test-threads=2").unwrap();
+    assert_eq!(output.code, 0, "{}", output.text);
+    assert!(output.text.contains("test result: ok"), "{}", output.text);
+    println!("{}", output.text);
+}
