@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use wadah_runtime::{Gate, Stdio, gate};
+use wadah_runtime::{ExecRequest, Gate, SeccompPolicy, Stdio, exec, gate};
 
 use super::{Bundle, pipes, read, wait};
 
@@ -152,4 +152,55 @@ fn a_hook_that_fails_or_hangs_ends_it() {
     bundle.spec["hooks"] = json!({"createRuntime": [hanging]});
     let error = bundle.run().unwrap_err();
     assert!(error.contains("killed after 1 s"), "{error}");
+}
+
+#[test]
+fn a_process_that_joins_gets_a_terminal_of_the_container() {
+    let bundle = Bundle::new("sleep 60");
+    let live = bundle.start().unwrap();
+    let mut process = bundle.spec["process"].clone();
+    process["args"] = json!(["sh", "-c", "tty; stty size; id -u"]);
+    process["user"] = json!({"uid": 1000, "gid": 1000});
+    process["consoleSize"] = json!({"height": 11, "width": 22});
+    let joined = exec(ExecRequest {
+        init: live.running.pid,
+        spec: &bundle.spec(),
+        process: &serde_json::from_value(process).unwrap(),
+        cgroup: Some(&live.running.cgroup),
+        stdio: Stdio::Terminal { size: None },
+        preserve_fds: 0,
+        seccomp: SeccompPolicy::Default,
+        parent_death_signal: false,
+    });
+    let mut joined = joined.unwrap();
+    assert_eq!(drain(joined.terminal.take().unwrap()), "/dev/pts/0\r\n11 22\r\n1000\r\n");
+    assert_eq!(wait(&joined.pidfd), 0);
+    live.kill();
+}
+
+#[test]
+fn a_notifying_filters_listener_reaches_its_agent() {
+    let mut bundle = Bundle::new("mkdir /x; echo $?");
+    let path = bundle.directory.path().join("agent.sock");
+    let agent = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    bundle.seccomp = SeccompPolicy::Spec;
+    bundle.spec["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": path,
+        "listenerMetadata": "some words",
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+    });
+    let (stdio, stdout, _stderr) = pipes();
+    let created = bundle.create(stdio, Gate::Pipe).unwrap();
+    let (mut connection, _) = agent.accept().unwrap();
+    let mut state = vec![0; 4096];
+    let length = connection.read(&mut state).unwrap();
+    let state: Value = serde_json::from_slice(&state[..length]).unwrap();
+    assert_eq!((&state["fds"], &state["metadata"]), (&json!(["seccompFd"]), &json!("some words")));
+    assert_eq!(state["pid"], json!(created.pid.as_raw_nonzero().get()));
+    // Nobody answers: with the listener gone, the call fails.
+    drop(connection);
+    let running = created.start().unwrap();
+    assert_eq!((wait(&running.pidfd), read(stdout).as_str()), (0, "1\n"));
+    running.cgroup.delete().unwrap();
 }

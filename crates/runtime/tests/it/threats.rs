@@ -233,3 +233,24 @@ fn our_executable_cannot_be_written_even_after_we_are_gone() {
         assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::ROFS.raw_os_error()));
     }
 }
+
+#[test]
+fn descriptors_that_the_caller_left_open_do_not_reach_the_process() {
+    // As a careless library would: without close-on-exec.
+    let careless = rustix::fs::open("/etc", OFlags::RDONLY, Mode::empty()).unwrap();
+    let bundle = Bundle::new("ls -l /proc/self/fd; sleep 60");
+    let live = bundle.start().unwrap();
+    let outcome = bundle.exec(&live, "ls -l /proc/self/fd /proc/1/fd");
+    assert!(!outcome.stdout.contains("/etc"), "{outcome:?}");
+    let outcome = live.kill();
+    assert!(!outcome.stdout.contains("/etc"), "{outcome:?}");
+    drop(careless);
+}
+
+#[test]
+fn an_init_of_ours_cannot_be_looked_into() {
+    let mut bundle = Bundle::new("readlink /proc/1/exe; cat /proc/1/maps; ls /proc/1/fd; echo $$");
+    bundle.init = true;
+    let outcome = bundle.run().unwrap();
+    assert_eq!(outcome.stdout, "2\n", "{outcome:?}");
+}
