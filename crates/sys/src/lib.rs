@@ -13,5 +13,6 @@ pub mod rootfs;
 pub mod rtnetlink;
 pub mod seccomp;
 pub mod signalfd;
+pub mod socket;
 pub mod spawn;
 pub mod writeback;

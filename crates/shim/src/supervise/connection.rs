@@ -44,8 +44,9 @@ pub(super) struct Attachment {
 enum Trust {
     /// It keeps up.
     Fluent,
-    /// Output waits for it, until it takes something or `since` is too long ago.
-    Awaited { since: Instant },
+    /// Output waits for it, until it takes something or `since` is too long ago; then, this much
+    /// was `unread` in its socket.
+    Awaited { since: Instant, unread: i32 },
     /// Output does not wait.
     Lossy,
 }
@@ -172,7 +173,7 @@ impl Connection {
             self.deafen();
         }
         if self.trust == Trust::Fluent && self.outbox.len() > HIGH {
-            self.trust = Trust::Awaited { since: Instant::now() };
+            self.trust = self.awaited(Instant::now());
         }
         self.update_interest(poller);
     }
@@ -193,16 +194,28 @@ impl Connection {
     /// When patience with it ends.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.trust {
-            Trust::Awaited { since } => Some(since + PATIENCE),
+            Trust::Awaited { since, .. } => Some(since + PATIENCE),
             _ => None,
         }
     }
 
-    /// Ends patience with it, if its time is over.
+    /// Ends patience with it, if its time is over and it took nothing.
+    ///
+    /// A slow reader empties its socket long before the kernel says that there is room again.
     pub(super) fn lose_patience(&mut self, now: Instant) {
-        if self.deadline().is_some_and(|deadline| deadline <= now) {
-            self.trust = Trust::Lossy;
+        if let Trust::Awaited { since, unread } = self.trust
+            && since + PATIENCE <= now
+        {
+            self.trust = match self.awaited(now) {
+                Trust::Awaited { unread: less, .. } if less >= unread => Trust::Lossy,
+                awaited => awaited,
+            };
         }
+    }
+
+    fn awaited(&self, since: Instant) -> Trust {
+        let unread = wadah_sys::socket::unread_by_peer(self.socket.as_fd()).unwrap_or(0);
+        Trust::Awaited { since, unread }
     }
 
     /// Changes whether it is read.
@@ -232,7 +245,7 @@ impl Connection {
     fn update_trust(&mut self, progress: bool) {
         self.trust = match self.trust {
             Trust::Awaited { .. } if self.outbox.len() <= LOW => Trust::Fluent,
-            Trust::Awaited { .. } if progress => Trust::Awaited { since: Instant::now() },
+            Trust::Awaited { .. } if progress => self.awaited(Instant::now()),
             Trust::Lossy if self.outbox.is_empty() => Trust::Fluent,
             trust => trust,
         };

@@ -120,6 +120,34 @@ fn a_client_that_reads_slowly_loses_nothing() {
 }
 
 #[test]
+fn a_client_that_reads_a_little_at_a_time_loses_nothing() {
+    let (mut container, client) = recipe(&["seq", "1", "150000"]).start_attached();
+    // A reader that is never fast enough for the kernel to call its socket writable.
+    let mut bytes = Vec::new();
+    let mut client = client.into_socket();
+    loop {
+        let mut piece = [0; 40_000];
+        match std::io::Read::read(&mut client, &mut piece).unwrap() {
+            0 => break,
+            length => bytes.extend_from_slice(&piece[..length]),
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(150));
+    }
+    let mut decoder = wadah_shim::protocol::Decoder::new();
+    decoder.push(&bytes);
+    let mut text = Vec::new();
+    while let Some(frame) = decoder.next_frame().unwrap() {
+        assert_ne!(frame.kind, Kind::Lost);
+        if frame.kind == Kind::Stdout {
+            text.extend_from_slice(frame.payload);
+        }
+    }
+    let expected: String = (1..=150_000).map(|n| format!("{n}\n")).collect();
+    assert!(text == expected.as_bytes());
+    assert_eq!(container.wait().code, 0);
+}
+
+#[test]
 fn a_terminal_echoes_and_has_the_size_it_is_given() {
     let terminal = |launch: &mut wadah_shim::protocol::Launch| {
         (launch.stdin, launch.terminal, launch.terminal_size) = (true, true, Some((30, 100)));

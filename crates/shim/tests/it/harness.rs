@@ -233,6 +233,11 @@ impl Client {
         Self { socket, decoder: Decoder::new(), last_id: 0, frames: VecDeque::new() }
     }
 
+    /// The bare connection.
+    pub(crate) fn into_socket(self) -> UnixStream {
+        self.socket
+    }
+
     /// Asks, and waits for the answer.
     #[track_caller]
     pub(crate) fn call(&mut self, call: Call) -> Result<Answer, Failure> {
