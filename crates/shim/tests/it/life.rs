@@ -178,3 +178,28 @@ fn a_container_can_be_killed_at_its_gate() {
     assert_eq!(failure.class, FailureClass::WrongState);
     wait_until("its cgroup is deleted", || !container.has_cgroup());
 }
+
+#[test]
+fn no_process_inherits_the_signals_that_the_shim_blocks() {
+    let recipe = script(
+        "while read line; do case $line in Sig*) echo $line; esac; done < /proc/self/status",
+    );
+    let hooked = recipe.launch.run_dir.parent().unwrap().join("hooked");
+    let hook = json!({
+        "path": "/bin/sh",
+        "args": ["sh", "-c", format!("grep ^Sig /proc/self/status > {}", hooked.display())]
+    });
+    let mut container =
+        recipe.with_spec(|spec| spec["hooks"] = json!({ "createRuntime": [hook] })).start();
+    container.wait();
+    for status in [container.logged(), std::fs::read_to_string(hooked).unwrap()] {
+        let of = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            u64::from_str_radix(line.trim(), 16).unwrap()
+        };
+        assert_eq!(of("SigBlk:"), 0, "{status}");
+        // A program written in Rust ignores it.
+        let pipe = 1 << (13 - 1);
+        assert_eq!(of("SigIgn:") & pipe, 0, "{status}");
+    }
+}
