@@ -75,7 +75,14 @@ fn spawn(log: File) -> io::Result<std::process::Child> {
     // `/proc/self/exe` is this very program, whatever it is called by now. Only the new process
     // can leave our session, so it comes back here first, to [`become_daemon`].
     let mut command = Command::new("/proc/self/exe");
-    command.arg(STEP).stdin(Stdio::null()).stdout(log).stderr(errors).current_dir("/").spawn()
+    command
+        .arg0("wadah")
+        .arg(STEP)
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
+        .current_dir("/")
+        .spawn()
 }
 
 /// Leaves the session of whoever started us, and is the daemon from then on.
@@ -83,7 +90,7 @@ pub(crate) fn become_daemon() -> Failure {
     if let Err(error) = rustix::process::setsid() {
         return Failure::System { action: "start a session", source: error.into() };
     }
-    let source = Command::new("/proc/self/exe").arg("daemon").exec();
+    let source = Command::new("/proc/self/exe").arg0("wadah").arg("daemon").exec();
     Failure::System { action: "start wadah daemon", source }
 }
 

@@ -126,7 +126,7 @@ fn row(it: &Json, [repository, tag, digest]: [String; 3], options: &Options, now
     Json::object([
         ("Containers", if containers < 0 { "N/A".to_owned() } else { containers.to_string() }),
         ("CreatedAt", time::local(created)),
-        ("CreatedSince", since(created, now)),
+        ("CreatedSince", format!("{} ago", unit::ago(now - created))),
         ("Digest", digest),
         ("ID", if options.no_trunc { id.to_owned() } else { short(id).to_owned() }),
         ("Repository", repository),
@@ -136,9 +136,4 @@ fn row(it: &Json, [repository, tag, digest]: [String; 3], options: &Options, now
         ("UniqueSize", "N/A".to_owned()),
         ("VirtualSize", unit::size(it.integer(&["Size"]))),
     ])
-}
-
-/// An image that does not say when it was made was not made in 1970.
-fn since(created: i64, now: i64) -> String {
-    if created <= 0 { "N/A".to_owned() } else { format!("{} ago", unit::ago(now - created)) }
 }
