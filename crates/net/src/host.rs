@@ -11,6 +11,7 @@
 mod address_plan;
 mod attach;
 mod bridge;
+mod flows;
 mod reconcile;
 
 use std::{
@@ -21,17 +22,18 @@ use std::{
 use rustix::io::Errno;
 use wadah_sys::{
     netlink::NetlinkError,
-    nfnetlink::{Family, FlowFilter, TableSocket},
+    nfnetlink::{Family, TableSocket},
     rtnetlink::RouteSocket,
 };
 
 use crate::{
-    Bridge, NetError, Protocol, Publication,
+    Bridge, NetError, Publication,
     firewall::{self, Elements, Strays, family_of},
     publication::HostPort,
     sysctl,
 };
 
+use flows::Change;
 pub use reconcile::{Expected, Report};
 
 /// Marks our links: the group of every bridge and of the host's side of every veth pair, by which
@@ -115,7 +117,7 @@ impl Host {
         }
         wanted.publications.extend(publications.iter().map(|it| (it.port(), *it)));
         drop(wanted);
-        self.forget_flows(publications, false)
+        self.forget_flows(publications, Change::Published)
     }
 
     /// Takes ports back; those that are not published are left alone.
@@ -134,7 +136,7 @@ impl Host {
             }
         }
         drop(wanted);
-        self.forget_flows(publications, true)
+        self.forget_flows(publications, Change::TakenBack)
     }
 
     /// Puts the firewall right if it is not what it should be. Cheap when it is.
@@ -193,32 +195,6 @@ impl Host {
         }
         .map_err(NetError::netlink("add to the firewall"))
     }
-
-    /// Forgets UDP flows that a change has made untrue.
-    fn forget_flows(&self, publications: &[Publication], gone: bool) -> Result<(), NetError> {
-        let udp = publications.iter().filter(|it| it.protocol == Protocol::Udp);
-        let mut filters = Vec::new();
-        for it in udp {
-            let protocol = it.protocol.number();
-            if gone {
-                let (address, port) = (it.container_address, it.container_port);
-                filters.push(FlowFilter::AnsweredBy { protocol, address, port });
-                continue;
-            }
-            let port = it.host_port;
-            let own = match it.specific_address() {
-                Some(address) => vec![address],
-                None => self.own_addresses(family_of(it.container_address))?,
-            };
-            let towards = |address| FlowFilter::Towards { protocol, address, port };
-            filters.extend(own.into_iter().map(towards));
-        }
-        match tables(self).forget_flows(&filters) {
-            Ok(()) => Ok(()),
-            Err(error) if is_untracked(&error) => Ok(()),
-            Err(source) => Err(NetError::netlink("forget connections")(source)),
-        }
-    }
 }
 
 impl Wanted {
@@ -254,12 +230,6 @@ fn same_family(publication: &Publication) -> Result<(), NetError> {
 /// No such table, or the key is there with other data: `EEXIST`, and `EBUSY` in older kernels.
 fn is_missing_or_stray(error: &NetlinkError) -> bool {
     matches!(error.errno(), Some(Errno::NOENT | Errno::EXIST | Errno::BUSY))
-}
-
-/// The kernel does not track connections over netlink, or cannot filter them, or there was none
-/// to forget. Then UDP clients have to pause for their flow to end.
-fn is_untracked(error: &NetlinkError) -> bool {
-    matches!(error.errno(), Some(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOENT))
 }
 
 // A poisoned lock is taken all the same: a socket skips stale answers, and what is wanted is

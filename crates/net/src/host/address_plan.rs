@@ -1,10 +1,8 @@
 //! Which networks are free on this host.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
-use wadah_sys::nfnetlink::Family;
-
-use crate::{Cidr, NetError, firewall::family_of};
+use crate::{Cidr, NetError};
 
 use super::{Host, links};
 
@@ -40,13 +38,6 @@ impl Host {
         let counted = routes.iter().filter(|it| it.prefix > 0);
         let counted = counted.filter(|it| except.is_none() || it.link != except);
         Ok(counted.filter_map(|it| Cidr::new(it.destination, it.prefix)).collect())
-    }
-
-    /// The host's own addresses.
-    pub(super) fn own_addresses(&self, family: Family) -> Result<Vec<IpAddr>, NetError> {
-        let all = links(self).addresses().map_err(NetError::netlink("list addresses"))?;
-        let own = all.into_iter().map(|it| it.address);
-        Ok(own.filter(|it| family_of(*it) == family).collect())
     }
 
     fn address_of(&self, bridge: &str) -> Result<Option<Cidr>, NetError> {

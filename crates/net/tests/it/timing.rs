@@ -101,3 +101,25 @@ fn the_first_connection_of_a_new_endpoint() {
         report("detach", detach);
     });
 }
+
+/// UDP ports have flows to forget, and a table to look for them in.
+#[test]
+#[ignore = "prints times"]
+fn a_udp_port_among_other_flows() {
+    in_a_host(|| {
+        let host = Host::open().unwrap();
+        host.ensure_firewall().unwrap();
+        host.ensure_bridge(&default_bridge()).unwrap();
+        let dns = Container::start(&host, &default_bridge(), 2);
+        let _server = dns.serve_tcp(80);
+        assert!(ask_tcp(here().as_fd(), (dns.address, 80), PATIENCE).is_some());
+        let [mut publish, mut unpublish] = [const { Vec::new() }; 2];
+        for round in 0..ROUNDS {
+            let port = [dns.udp(1000 + round, 53)];
+            timed(&mut publish, || host.publish(&port).unwrap());
+            timed(&mut unpublish, || host.unpublish(&port).unwrap());
+        }
+        report("publish a UDP port", publish);
+        report("take it back", unpublish);
+    });
+}

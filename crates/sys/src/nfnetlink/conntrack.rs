@@ -1,19 +1,22 @@
-//! Connection tracking: forgetting flows.
+//! Connection tracking: finding and forgetting flows.
 //!
 //! A flow is translated as its first packet was. A UDP client that never pauses keeps its flow,
 //! and with it a translation to a container that is gone, or none at all; forgetting the flow
 //! lets its next packet be judged anew.
 //!
-//! Format: kernel `Documentation/netlink/specs/conntrack.yaml`, `nfnetlink_conntrack.h`. Filters
-//! need Linux 5.8.
+//! Format: kernel `Documentation/netlink/specs/conntrack.yaml`, `nfnetlink_conntrack.h`. A kernel
+//! that cannot filter (before 5.8) lists all flows; what is listed is therefore checked again.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use crate::netlink::{Messages, NetlinkError};
+use rustix::io::Errno;
 
-use super::TableSocket;
+use crate::netlink::{Attributes, Messages, NetlinkError};
 
-/// `NFNL_SUBSYS_CTNETLINK`, `IPCTNL_MSG_CT_DELETE`.
+use super::{Family, HEADER, TableSocket};
+
+/// `NFNL_SUBSYS_CTNETLINK` with `IPCTNL_MSG_CT_GET` and `IPCTNL_MSG_CT_DELETE`.
+const GET: u16 = 1 << 8 | 1;
 const DELETE: u16 = 1 << 8 | 2;
 const NLM_F_ACK: u16 = 0x4;
 
@@ -25,84 +28,120 @@ const CTA_FILTER_REPLY_FLAGS: u16 = 2;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_IP_V4_SRC: u16 = 1;
-const CTA_IP_V4_DST: u16 = 2;
 const CTA_IP_V6_SRC: u16 = 3;
-const CTA_IP_V6_DST: u16 = 4;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
 
-/// Which fields of the filter's tuple count: the kernel's `CTA_FILTER_F_*`.
-const SOURCE: u32 = 1 << 0;
-const DESTINATION: u32 = 1 << 1;
+/// Which fields of a filter's tuple count: the kernel's `CTA_FILTER_F_*`.
 const PROTOCOL: u32 = 1 << 3;
-const SOURCE_PORT: u32 = 1 << 4;
 const DESTINATION_PORT: u32 = 1 << 5;
 
-/// Which flows.
+/// A tracked flow of packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlowFilter {
-    /// Those whose client talks to this address and port, as the client sees it.
-    Towards {
-        /// The transport protocol's number.
-        protocol: u8,
-        /// The address.
-        address: IpAddr,
-        /// The port.
-        port: u16,
-    },
-    /// Those that are answered from this address and port, after translation.
-    AnsweredBy {
-        /// The transport protocol's number.
-        protocol: u8,
-        /// The address.
-        address: IpAddr,
-        /// The port.
-        port: u16,
-    },
+pub struct Flow {
+    /// The transport protocol's number.
+    pub protocol: u8,
+    /// Who sent the first packet.
+    pub source: SocketAddr,
+    /// Whom it was sent to, before translation.
+    pub destination: SocketAddr,
+    /// Who answers it, after translation.
+    pub answered_by: SocketAddr,
 }
 
 impl TableSocket {
-    /// Forgets the flows that match any of `filters`.
-    pub fn forget_flows(&mut self, filters: &[FlowFilter]) -> Result<(), NetlinkError> {
-        let mut messages = Messages::new();
-        filters.iter().for_each(|it| it.encode(&mut messages));
-        if filters.is_empty() { Ok(()) } else { self.0.send(&mut messages) }
+    /// Lists the flows of a protocol that were sent to a port, or to any.
+    pub fn flows(
+        &mut self,
+        family: Family,
+        protocol: u8,
+        port: Option<u16>,
+    ) -> Result<Vec<Flow>, NetlinkError> {
+        let filter = |messages: &mut Messages| {
+            let tuple = messages.open(CTA_TUPLE_ORIG);
+            let transport = messages.open(CTA_TUPLE_PROTO);
+            messages.attribute(CTA_PROTO_NUM, &[protocol]);
+            if let Some(port) = port {
+                messages.attribute(CTA_PROTO_DST_PORT, &port.to_be_bytes());
+            }
+            messages.close(transport);
+            messages.close(tuple);
+            let filter = messages.open(CTA_FILTER);
+            let port = port.map_or(0, |_| DESTINATION_PORT);
+            messages.u32(CTA_FILTER_ORIG_FLAGS, PROTOCOL | port);
+            messages.u32(CTA_FILTER_REPLY_FLAGS, 0);
+            messages.close(filter);
+        };
+        let push = |all: &mut Vec<Flow>, _, payload: &[u8]| {
+            all.extend(Flow::read(Attributes::after(payload, HEADER)?));
+            Ok(())
+        };
+        let mut flows: Vec<Flow> = self.0.dump(GET, &header(family), filter, push)?;
+        flows.retain(|it| {
+            it.protocol == protocol && port.is_none_or(|port| it.destination.port() == port)
+        });
+        Ok(flows)
+    }
+
+    /// Forgets flows; one that has ended meanwhile is forgotten already.
+    pub fn forget(&mut self, flows: &[Flow]) -> Result<(), NetlinkError> {
+        for flow in flows {
+            let mut messages = Messages::new();
+            flow.encode_delete(&mut messages);
+            match self.0.send(&mut messages) {
+                Err(error) if error.errno() == Some(Errno::NOENT) => {}
+                result => result?,
+            }
+        }
+        Ok(())
     }
 }
 
-impl FlowFilter {
-    fn encode(&self, messages: &mut Messages) {
-        let (Self::Towards { protocol, address, port }
-        | Self::AnsweredBy { protocol, address, port }) = self;
-        // Version 1 makes the kernel heed the family.
-        let (family, addresses) = match address {
-            IpAddr::V4(_) => (2, (CTA_IP_V4_SRC, CTA_IP_V4_DST)),
-            IpAddr::V6(_) => (10, (CTA_IP_V6_SRC, CTA_IP_V6_DST)),
+impl Flow {
+    /// `None` for flows without ports.
+    fn read(attributes: Attributes<'_>) -> Option<Self> {
+        let (protocol, source, destination) = read_tuple(attributes.nested(CTA_TUPLE_ORIG))?;
+        let (_, answered_by, _) = read_tuple(attributes.nested(CTA_TUPLE_REPLY))?;
+        Some(Self { protocol, source, destination, answered_by })
+    }
+
+    fn encode_delete(&self, messages: &mut Messages) {
+        let (family, first) = match self.source.ip() {
+            IpAddr::V4(_) => (Family::Ipv4, CTA_IP_V4_SRC),
+            IpAddr::V6(_) => (Family::Ipv6, CTA_IP_V6_SRC),
         };
-        messages.begin(DELETE, NLM_F_ACK, &[family, 1, 0, 0]);
-        let (tuple, address_kind, port_kind, flags) = match self {
-            Self::Towards { .. } => {
-                let flags = [PROTOCOL | DESTINATION | DESTINATION_PORT, 0];
-                (CTA_TUPLE_ORIG, addresses.1, CTA_PROTO_DST_PORT, flags)
-            }
-            Self::AnsweredBy { .. } => {
-                let flags = [0, PROTOCOL | SOURCE | SOURCE_PORT];
-                (CTA_TUPLE_REPLY, addresses.0, CTA_PROTO_SRC_PORT, flags)
-            }
-        };
-        let tuple = messages.open(tuple);
+        messages.begin(DELETE, NLM_F_ACK, &header(family));
+        let tuple = messages.open(CTA_TUPLE_ORIG);
         let ip = messages.open(CTA_TUPLE_IP);
-        messages.address(address_kind, *address);
+        messages.address(first, self.source.ip());
+        messages.address(first + 1, self.destination.ip());
         messages.close(ip);
         let transport = messages.open(CTA_TUPLE_PROTO);
-        messages.attribute(CTA_PROTO_NUM, &[*protocol]);
-        messages.attribute(port_kind, &port.to_be_bytes());
+        messages.attribute(CTA_PROTO_NUM, &[self.protocol]);
+        messages.attribute(CTA_PROTO_SRC_PORT, &self.source.port().to_be_bytes());
+        messages.attribute(CTA_PROTO_DST_PORT, &self.destination.port().to_be_bytes());
         messages.close(transport);
         messages.close(tuple);
-        let filter = messages.open(CTA_FILTER);
-        messages.u32(CTA_FILTER_ORIG_FLAGS, flags[0]);
-        messages.u32(CTA_FILTER_REPLY_FLAGS, flags[1]);
-        messages.close(filter);
     }
+}
+
+/// `struct nfgenmsg`; version 1 makes the kernel heed the family.
+fn header(family: Family) -> [u8; HEADER] {
+    [family.number(), 1, 0, 0]
+}
+
+/// A tuple's protocol, source and destination.
+fn read_tuple(tuple: Attributes<'_>) -> Option<(u8, SocketAddr, SocketAddr)> {
+    let (ip, transport) = (tuple.nested(CTA_TUPLE_IP), tuple.nested(CTA_TUPLE_PROTO));
+    let address = |offset: u16| {
+        let v4 = || Some(IpAddr::from(<[u8; 4]>::try_from(ip.find(CTA_IP_V4_SRC + offset)?).ok()?));
+        let v6 =
+            || Some(IpAddr::from(<[u8; 16]>::try_from(ip.find(CTA_IP_V6_SRC + offset)?).ok()?));
+        v4().or_else(v6)
+    };
+    let port = |kind| Some(u16::from_be_bytes(transport.find(kind)?.try_into().ok()?));
+    let protocol = *transport.find(CTA_PROTO_NUM)?.first()?;
+    let source = SocketAddr::new(address(0)?, port(CTA_PROTO_SRC_PORT)?);
+    Some((protocol, source, SocketAddr::new(address(1)?, port(CTA_PROTO_DST_PORT)?)))
 }
