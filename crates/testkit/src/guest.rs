@@ -23,6 +23,8 @@ pub struct Guest {
     kernel: PathBuf,
     modules: PathBuf,
     files: Vec<(PathBuf, PathBuf)>,
+    /// Programs without what only a debugger reads, which would fill the guest's memory.
+    stripped: tempfile::TempDir,
     deadline: Duration,
 }
 
@@ -52,7 +54,9 @@ impl Guest {
         let boot = root.join("boot");
         let kernel = find(&boot, "vmlinuz-")?;
         let modules = find(&root.join("lib/modules"), "")?;
-        Ok(Self { kernel, modules, files: Vec::new(), deadline: Duration::from_secs(300) })
+        let stripped = tempfile::tempdir()?;
+        let deadline = Duration::from_secs(300);
+        Ok(Self { kernel, modules, files: Vec::new(), stripped, deadline })
     }
 
     /// Adds a file of the host at the same path in the guest.
@@ -68,13 +72,20 @@ impl Guest {
 
     /// Adds a program, at `place` in the guest, and the libraries it is linked with.
     pub fn with_program(self, path: &Path, place: &Path) -> Result<Self> {
-        let mut guest = self.with_file_at(path, place);
+        let mut guest = self.with_stripped(path, place);
         for library in libraries(path)? {
             if !guest.files.iter().any(|(_, it)| *it == library) {
                 guest = guest.with_file(&library);
             }
         }
         Ok(guest)
+    }
+
+    fn with_stripped(self, path: &Path, place: &Path) -> Self {
+        let stripped = self.stripped.path().join(self.files.len().to_string());
+        let status = Command::new("strip").arg("-o").arg(&stripped).arg(path).status();
+        let program = if status.is_ok_and(|it| it.success()) { stripped.as_path() } else { path };
+        self.with_file_at(program, place)
     }
 
     /// Boots the guest, runs a line of shell in it as root, and shuts it down.

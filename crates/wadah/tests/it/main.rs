@@ -4,6 +4,7 @@ mod api;
 mod confinement;
 mod docker;
 mod faults;
+mod guest;
 mod http;
 mod limits;
 mod network;

@@ -383,8 +383,7 @@ fn descriptors_are_passed_only_when_asked_for() {
             place.path().join("state").display(),
             bundle.display()
         );
-        let output =
-            Command::new("bash").args(["-c", &line]).stdin(Stdio::null()).output().unwrap();
+        let output = Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         // One more is the directory that `ls` reads.
         String::from_utf8_lossy(&output.stdout).split_whitespace().count() - 1
