@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hyper::StatusCode;
 use serde::Serialize;
 use wadah_engine::{
+    EngineError,
     config::{CgroupnsMode, Config, EndpointConfig, HealthConfig, MountKind, NetworkMode},
     containers::{Containers, Create, Created},
 };
@@ -25,8 +26,19 @@ pub(crate) async fn create(containers: &Containers, mut call: Call) -> Result<Re
     let name = call.query.get("name").map(str::to_owned);
     let mut create = Create { name, platform, ..parse(body)? };
     adapt(&mut create, call.version);
-    let created = containers.create(create).await?;
+    let created = containers.create(create).await.map_err(refused)?;
     Ok(answer(&created))
+}
+
+/// To Docker's client, 404 at create means that the image is missing: it pulls, and tries again.
+/// Nothing else that is missing may answer so.
+fn refused(error: EngineError) -> ApiError {
+    match error {
+        EngineError::NoSuchNetwork { .. } | EngineError::NoSuchContainer { .. } => {
+            ApiError::bad_request(error.report())
+        }
+        other => other.into(),
+    }
 }
 
 fn answer(created: &Created) -> Reply {

@@ -66,7 +66,7 @@ pub(crate) async fn delete(
     let (images, containers) = (Arc::clone(images), Arc::clone(containers));
     let removed = blocking(move || {
         let (force, noprune) = (call.query.flag("force"), call.query.flag("noprune"));
-        Ok(images.remove(&call.name, force, noprune, &|id| containers.image_user(id))?)
+        Ok(images.remove(&call.name, force, noprune, &|id| containers.image_use(id))?)
     });
     let removed = removed.await?;
     Ok(Reply::json(&removed.iter().map(RemovedItem::from).collect::<Vec<_>>()))

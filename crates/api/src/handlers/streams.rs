@@ -46,7 +46,12 @@ pub(crate) async fn wait(containers: &Containers, call: &Call) -> Result<Reply, 
     let end = containers.wait(&call.name, condition).await?;
     let (sender, reply) = Reply::stream("application/json");
     Ok(reply.fed_by(async move {
-        let answer = WaitAnswer::from(end.await);
+        let mut answer = WaitAnswer::from(end.await);
+        if condition == WaitCondition::Removed && answer.status_code >= 0 {
+            // A removed container has nothing to complain about any more; the client that started
+            // it has its error already.
+            answer.error = None;
+        }
         let mut line = to_json(&answer);
         line.push(b'\n');
         let _client_gone = sender.send(Bytes::from(line)).await;

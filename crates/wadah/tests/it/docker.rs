@@ -128,32 +128,32 @@ fn a_container_is_listed_inspected_and_removed() {
 #[test]
 fn exec_runs_beside_the_container_with_its_own_code() {
     let Some(sandbox) = sandbox() else { return };
-    sandbox.docker(["run", "-d", "--name", "c", "busybox", "sleep", "1000"]).ok();
-    let output = sandbox.docker(["exec", "c", "sh", "-c", "echo out; echo err >&2; exit 3"]);
+    sandbox.docker(["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    let output = sandbox.docker(["exec", "c1", "sh", "-c", "echo out; echo err >&2; exit 3"]);
     assert_eq!((output.code, &*output.stdout, &*output.stderr), (3, "out\n", "err\n"));
     let environment =
-        ["exec", "-e", "A=1", "-w", "/tmp", "-u", "app", "c", "sh", "-c", "echo $A $PWD; id -un"];
+        ["exec", "-e", "A=1", "-w", "/tmp", "-u", "app", "c1", "sh", "-c", "echo $A $PWD; id -un"];
     assert_eq!(sandbox.docker(environment).ok(), "1 /tmp\napp");
-    let missing = sandbox.docker(["exec", "c", "nope"]);
+    let missing = sandbox.docker(["exec", "c1", "nope"]);
     assert_eq!(missing.code, 127, "{missing}");
     let told = format!("{}{}", missing.stdout, missing.stderr);
     assert!(told.contains("exec: \"nope\": executable file not found in $PATH"), "{told}");
-    assert_eq!(sandbox.docker(["exec", "-d", "c", "touch", "/tmp/made"]).ok(), "");
+    assert_eq!(sandbox.docker(["exec", "-d", "c1", "touch", "/tmp/made"]).ok(), "");
     wait_until("the detached session has run", || {
-        sandbox.docker(["exec", "c", "test", "-e", "/tmp/made"]).code == 0
+        sandbox.docker(["exec", "c1", "test", "-e", "/tmp/made"]).code == 0
     });
-    sandbox.docker(["stop", "-t", "0", "c"]).ok();
-    let stopped = sandbox.docker(["exec", "c", "true"]).fails(1);
+    sandbox.docker(["stop", "-t", "0", "c1"]).ok();
+    let stopped = sandbox.docker(["exec", "c1", "true"]).fails(1);
     assert!(stopped.contains("is not running"), "{stopped}");
 }
 
 #[test]
 fn exec_passes_standard_input_through() {
     let Some(sandbox) = sandbox() else { return };
-    sandbox.docker(["run", "-d", "--name", "c", "busybox", "sleep", "1000"]).ok();
+    sandbox.docker(["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]).ok();
     let mut child = sandbox
         .docker_command()
-        .args(["exec", "-i", "c", "sh", "-c", "cat; echo end"])
+        .args(["exec", "-i", "c1", "sh", "-c", "cat; echo end"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -169,14 +169,14 @@ fn exec_passes_standard_input_through() {
 fn logs_tell_what_was_printed() {
     let Some(sandbox) = sandbox() else { return };
     let script = "for i in 1 2 3; do echo out$i; done; echo err >&2";
-    sandbox.docker(["run", "--name", "c", "busybox", "sh", "-c", script]).ok();
-    let output = sandbox.docker(["logs", "c"]);
+    sandbox.docker(["run", "--name", "c1", "busybox", "sh", "-c", script]).ok();
+    let output = sandbox.docker(["logs", "c1"]);
     assert_eq!((&*output.stdout, &*output.stderr), ("out1\nout2\nout3\n", "err\n"));
-    let tail = sandbox.docker(["logs", "--tail", "2", "c"]);
+    let tail = sandbox.docker(["logs", "--tail", "2", "c1"]);
     assert_eq!((&*tail.stdout, &*tail.stderr), ("out3\n", "err\n"));
-    let stamped = sandbox.docker(["logs", "-t", "--tail", "1", "c"]).stderr;
+    let stamped = sandbox.docker(["logs", "-t", "--tail", "1", "c1"]).stderr;
     assert!(stamped.starts_with("20") && stamped.ends_with("Z err\n"), "{stamped}");
-    let future = sandbox.docker(["logs", "--since", "2100-01-01T00:00:00Z", "c"]).ok();
+    let future = sandbox.docker(["logs", "--since", "2100-01-01T00:00:00Z", "c1"]).ok();
     assert_eq!(future, "");
 }
 
@@ -184,10 +184,10 @@ fn logs_tell_what_was_printed() {
 fn attach_follows_a_running_container_to_its_end() {
     let Some(sandbox) = sandbox() else { return };
     let script = "read line; echo got $line; exit 5";
-    sandbox.docker(["run", "-di", "--name", "c", "busybox", "sh", "-c", script]).ok();
+    sandbox.docker(["run", "-di", "--name", "c1", "busybox", "sh", "-c", script]).ok();
     let mut child = sandbox
         .docker_command()
-        .args(["attach", "c"])
+        .args(["attach", "c1"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -212,7 +212,7 @@ fn images_are_listed_tagged_inspected_and_removed() {
     let history = sandbox.docker(["history", "--format", "{{.CreatedBy}}", "busybox"]).ok();
     assert_eq!(history, "busybox-static");
     assert_eq!(sandbox.docker(["rmi", "shop/box:2"]).ok(), "Untagged: shop/box:2");
-    sandbox.docker(["create", "--name", "c", "busybox"]).ok();
+    sandbox.docker(["create", "--name", "c1", "busybox"]).ok();
     let used = sandbox.docker(["rmi", "busybox"]).fails(1);
     assert!(used.contains("container"), "{used}");
     let unknown = sandbox.docker(["rmi", "nope"]).fails(1);
@@ -237,7 +237,7 @@ fn a_root_filesystem_can_be_imported() {
 #[test]
 fn events_tell_the_life_of_a_container() {
     let Some(sandbox) = sandbox() else { return };
-    sandbox.docker(["run", "--rm", "--name", "c", "busybox", "true"]).ok();
+    sandbox.docker(["run", "--rm", "--name", "c1", "busybox", "true"]).ok();
     let mut told = Vec::new();
     wait_until("the container's last event is told", || {
         let format = "{{.Type}} {{.Action}}";
@@ -261,8 +261,8 @@ fn events_tell_the_life_of_a_container() {
 #[test]
 fn top_lists_the_processes() {
     let Some(sandbox) = sandbox() else { return };
-    sandbox.docker(["run", "-d", "--name", "c", "busybox", "sleep", "4321"]).ok();
-    let top = sandbox.docker(["top", "c"]).ok();
+    sandbox.docker(["run", "-d", "--name", "c1", "busybox", "sleep", "4321"]).ok();
+    let top = sandbox.docker(["top", "c1"]).ok();
     assert!(top.starts_with("UID "), "{top}");
     assert!(top.contains("sleep 4321"), "{top}");
 }
@@ -272,7 +272,7 @@ fn networks_that_are_always_there_are_shown() {
     let Some(sandbox) = sandbox() else { return };
     let listed = sandbox.docker(["network", "ls", "--format", "{{.Name}} {{.Driver}}"]).ok();
     assert_eq!(listed, "bridge bridge\nhost host\nnone null");
-    sandbox.docker(["run", "-d", "--name", "c", "busybox", "sleep", "1000"]).ok();
+    sandbox.docker(["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]).ok();
     let format = "{{range .Containers}}{{.Name}}{{end}}";
-    assert_eq!(sandbox.docker(["network", "inspect", "-f", format, "bridge"]).ok(), "c");
+    assert_eq!(sandbox.docker(["network", "inspect", "-f", format, "bridge"]).ok(), "c1");
 }
