@@ -6,11 +6,13 @@
 //! durable within [`LAZINESS`](writer::LAZINESS).
 //!
 //! **Invariant:** damage is contained. A row that cannot be read is moved aside and reported; a
-//! file that cannot be read is renamed aside, and what can be saved of its rows starts the next.
+//! file that cannot be read is renamed aside, and the next one starts with what can be saved of
+//! its rows and with the copy that is kept beside it.
 //! **Invariant:** rows read back are the rows written: each carries a checksum over its table,
 //! key, version and bytes.
 
 mod file;
+mod mirror;
 mod row;
 mod writer;
 
@@ -20,7 +22,7 @@ use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition, TableErro
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::store::Damage;
-use file::Shared;
+use file::{Opened, Shared};
 pub use writer::Pending;
 use writer::{Change, Writer};
 
@@ -123,9 +125,9 @@ impl Database {
     /// Opens the database at `path`, or makes one. What had to be set aside is in the second half
     /// of the result.
     pub fn open(path: &Path) -> Result<(Self, Vec<Damage>), DatabaseError> {
-        let (shared, damage) = Shared::open(path)?;
+        let Opened { shared, copy, damage } = Shared::open(path)?;
         let shared = Arc::new(shared);
-        let writer = Writer::start(Arc::clone(&shared));
+        let writer = Writer::start(Arc::clone(&shared), copy);
         Ok((Self { shared, writer }, damage))
     }
 

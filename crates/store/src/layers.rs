@@ -13,11 +13,13 @@
 //! again from its blob.
 //! **Invariant:** nothing is mounted here. [`Layers::lower`] says what to mount.
 
+mod attributes;
 mod compression;
 mod implied;
 mod journal;
 mod path;
 mod pipeline;
+mod place;
 mod settle;
 mod space;
 mod unpack;

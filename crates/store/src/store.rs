@@ -60,6 +60,8 @@ pub enum Damage {
     Gone {
         /// The file.
         path: PathBuf,
+        /// How many rows its copy had.
+        saved: usize,
     },
     /// A row could not be read and was moved aside.
     Row {
@@ -121,7 +123,7 @@ impl Store {
     pub fn open(root: &Path) -> Result<Self, OpenError> {
         make_root(root)?;
         let lock = lock(root)?;
-        let is_new = check_layout(root)?;
+        check_layout(root)?;
         let ingest = root.join("ingest");
         let removed = root.join("removed");
         make_directory(&removed, 0o700)?;
@@ -129,13 +131,7 @@ impl Store {
         make_directory(&ingest, 0o700)?;
         sweep(&removed)?;
 
-        let mut damage = Vec::new();
-        let path = root.join("wadah.redb");
-        if !is_new && !path.exists() {
-            damage.push(Damage::Gone { path: path.clone() });
-        }
-        let (database, damaged) = Database::open(&path)?;
-        damage.extend(damaged);
+        let (database, mut damage) = Database::open(&root.join("wadah.redb"))?;
         let (layers, damaged) = Layers::open(root.join("layers"), ingest.clone(), removed.clone())?;
         damage.extend(damaged);
         let content = Content::open(root, ingest)?;
@@ -197,22 +193,21 @@ fn holder(file: &mut File) -> String {
     }
 }
 
-/// Checks that the data root is laid out as this release knows; says whether it is new.
+/// Checks that the data root is laid out as this release knows.
 ///
 /// The layout is written twice, so that a flipped bit does not look like another release.
-fn check_layout(root: &Path) -> Result<bool, OpenError> {
+fn check_layout(root: &Path) -> Result<(), OpenError> {
     let path = root.join("layout");
     match fs::read(&path) {
         Ok(bytes) => match layout_of(&bytes) {
             Some(found) if found != LAYOUT => {
                 Err(OpenError::Layout { root: root.into(), found, known: LAYOUT })
             }
-            _ => Ok(false),
+            _ => Ok(()),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let text = format!("wadah {LAYOUT} {LAYOUT}\n");
-            write_atomically(&path, text.as_bytes(), 0o644)?;
-            Ok(true)
+            Ok(write_atomically(&path, text.as_bytes(), 0o644)?)
         }
         Err(error) => Err(DiskError::new("read", &path)(error).into()),
     }
@@ -263,7 +258,9 @@ impl fmt::Display for Damage {
                 path.display(),
                 aside.display()
             ),
-            Self::Gone { path } => write!(f, "{} is gone; a new one was made", path.display()),
+            Self::Gone { path, saved } => {
+                write!(f, "{} is gone; a new one was made of {saved} rows saved", path.display())
+            }
             Self::Row { table, key } => {
                 write!(f, "row {key:?} of table {table} is damaged and was moved aside")
             }
@@ -309,7 +306,7 @@ mod tests {
         let path = scratch.path().join("wadah.redb");
         fs::remove_file(&path).unwrap();
         let store = Store::open(scratch.path()).unwrap();
-        assert_eq!(store.damage(), [Damage::Gone { path }]);
+        assert_eq!(store.damage(), [Damage::Gone { path, saved: 0 }]);
     }
 
     #[test]

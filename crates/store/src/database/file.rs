@@ -2,6 +2,7 @@
 //! again after an error of the disk.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -11,9 +12,12 @@ use std::{
 
 use redb::{ReadableDatabase as _, ReadableTable as _, TableHandle as _};
 
-use super::{ASIDE, DatabaseError, definition, row};
-use crate::{disk::DiskError, store::Damage};
+use super::{ASIDE, DatabaseError, definition, mirror, row, writer::Change};
+use crate::store::Damage;
 
+/// Which commit the file is at.
+const STEPS: &str = "commits";
+const SEQUENCE: &str = "last";
 /// The page cache. Records are read once, at start; more would only be memory.
 const CACHE: usize = 2 << 20;
 
@@ -32,15 +36,44 @@ struct RawRow {
     value: Vec<u8>,
 }
 
+/// What opening the file, and its copy, came to.
+pub(super) struct Opened {
+    pub(super) shared: Shared,
+    /// The copy, if it is in step.
+    pub(super) copy: Option<redb::Database>,
+    pub(super) damage: Vec<Damage>,
+}
+
 impl Shared {
-    /// Opens the file. A damaged one is renamed aside, and its rows that are whole start anew.
-    pub(super) fn open(path: &Path) -> Result<(Self, Vec<Damage>), DatabaseError> {
-        let (file, damage) = match inspect(path)? {
-            Inspection::Sound(file) => (file, Vec::new()),
-            Inspection::Damaged { rows, reason } => start_anew(path, rows, reason)?,
+    /// Opens the file. A damaged one is renamed aside; its rows that are whole, and those of its
+    /// copy, start anew.
+    pub(super) fn open(path: &Path) -> Result<Opened, DatabaseError> {
+        let copy_path = mirror::path_of(path);
+        let is_gone = !path.exists() && copy_path.exists();
+        let inspected = if is_gone { Inspection::Gone } else { inspect(path)? };
+        let (copy, mut damage) = inspect_copy(&copy_path)?;
+        let file = match inspected {
+            Inspection::Sound(file) => file,
+            Inspection::Damaged { rows, reason } => {
+                let (file, found) = start_anew(path, rows, copy.as_ref(), reason)?;
+                damage.push(found);
+                file
+            }
+            Inspection::Gone => {
+                let rows = merge(Vec::new(), copy.as_ref());
+                damage.push(Damage::Gone { path: path.into(), saved: rows.len() });
+                make_of(path, &rows)?
+            }
         };
+        let step = sequence(&file).map_err(DatabaseError::file("read"))?;
+        let copy = copy.filter(|it| sequence(it).is_ok_and(|it| it == step));
         let shared = Self { path: path.into(), file: RwLock::new(Some(file)) };
-        Ok((shared, damage))
+        Ok(Opened { shared, copy, damage })
+    }
+
+    /// Where the file is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Does something with the open file.
@@ -88,6 +121,22 @@ fn builder() -> redb::Builder {
 enum Inspection {
     Sound(redb::Database),
     Damaged { rows: Vec<RawRow>, reason: String },
+    Gone,
+}
+
+/// Opens the copy, if there is one that can be used. A damaged one is set aside and told.
+fn inspect_copy(path: &Path) -> Result<(Option<redb::Database>, Vec<Damage>), DatabaseError> {
+    if !path.exists() {
+        return Ok((None, Vec::new()));
+    }
+    Ok(match inspect(path)? {
+        Inspection::Sound(file) => (Some(file), Vec::new()),
+        Inspection::Damaged { reason, .. } => {
+            let aside = set_aside(path)?;
+            (None, vec![Damage::File { path: path.into(), aside, reason, saved: 0 }])
+        }
+        Inspection::Gone => (None, Vec::new()),
+    })
 }
 
 /// Opens the file and reads all of it. An error of the disk is an error; anything else that is
@@ -128,15 +177,11 @@ fn is_disk_error(error: &redb::DatabaseError) -> bool {
     }
 }
 
-/// Reads all rows that are whole; says whether all could be read.
+/// Reads all rows that can be read; says whether those were all.
 fn salvage(file: &redb::Database) -> (Vec<RawRow>, bool) {
     let mut rows = Vec::new();
     let read = catch_unwind(AssertUnwindSafe(|| read_all(file, &mut rows)));
-    let all_read = matches!(read, Ok(Ok(())));
-    if !all_read {
-        rows.retain(|it| it.table == ASIDE || row::is_whole(&it.table, &it.key, &it.value));
-    }
-    (rows, all_read)
+    (rows, matches!(read, Ok(Ok(()))))
 }
 
 fn read_all(file: &redb::Database, rows: &mut Vec<RawRow>) -> Result<(), redb::Error> {
@@ -155,19 +200,40 @@ fn read_all(file: &redb::Database, rows: &mut Vec<RawRow>) -> Result<(), redb::E
 /// Renames the damaged file aside and makes a new one of the rows saved.
 fn start_anew(
     path: &Path,
-    mut rows: Vec<RawRow>,
+    rows: Vec<RawRow>,
+    copy: Option<&redb::Database>,
     reason: String,
-) -> Result<(redb::Database, Vec<Damage>), DatabaseError> {
-    rows.retain(|it| it.table == ASIDE || row::is_whole(&it.table, &it.key, &it.value));
+) -> Result<(redb::Database, Damage), DatabaseError> {
+    let rows = merge(rows, copy);
+    let aside = set_aside(path)?;
+    let file = make_of(path, &rows)?;
+    Ok((file, Damage::File { path: path.into(), aside, reason, saved: rows.len() }))
+}
+
+/// The rows that are whole: those of the file itself, which are newer, before those of its copy.
+fn merge(rows: Vec<RawRow>, copy: Option<&redb::Database>) -> Vec<RawRow> {
+    let (copied, _) = copy.map(salvage).unwrap_or_default();
+    let mut merged: BTreeMap<(String, String), Vec<u8>> = BTreeMap::new();
+    for RawRow { table, key, value } in copied.into_iter().chain(rows) {
+        if table == ASIDE || row::is_whole(&table, &key, &value) {
+            merged.insert((table, key), value);
+        }
+    }
+    merged.into_iter().map(|((table, key), value)| RawRow { table, key, value }).collect()
+}
+
+fn set_aside(path: &Path) -> Result<PathBuf, DatabaseError> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let aside = path.with_extension(format!("redb.damaged-{seconds}"));
     fs::rename(path, &aside)
-        .map_err(DiskError::new("set aside", path))
-        .map_err(|it| DatabaseError::file("set aside")(redb::Error::Io(it.source)))?;
+        .map_err(|source| DatabaseError::file("set aside")(redb::Error::Io(source)))?;
+    Ok(aside)
+}
+
+fn make_of(path: &Path, rows: &[RawRow]) -> Result<redb::Database, DatabaseError> {
     let file = builder().create(path).map_err(DatabaseError::file("make"))?;
-    restore(&file, &rows).map_err(DatabaseError::file("restore"))?;
-    let damage = Damage::File { path: path.into(), aside, reason, saved: rows.len() };
-    Ok((file, vec![damage]))
+    restore(&file, rows).map_err(DatabaseError::file("restore"))?;
+    Ok(file)
 }
 
 fn restore(file: &redb::Database, rows: &[RawRow]) -> Result<(), redb::Error> {
@@ -177,4 +243,38 @@ fn restore(file: &redb::Database, rows: &[RawRow]) -> Result<(), redb::Error> {
         table.insert(row.key.as_str(), row.value.as_slice())?;
     }
     Ok(transaction.commit()?)
+}
+
+/// Makes a copy of everything in the file, at `path`, where nothing may be.
+pub(super) fn copy(file: &redb::Database, path: &Path) -> Result<redb::Database, redb::Error> {
+    let mut rows = Vec::new();
+    read_all(file, &mut rows)?;
+    let copy = builder().create(path)?;
+    restore(&copy, &rows)?;
+    Ok(copy)
+}
+
+/// Makes changes within a transaction, which becomes the commit with this number.
+pub(super) fn change(
+    transaction: &redb::WriteTransaction,
+    sequence: u64,
+    changes: &[Change],
+) -> Result<(), redb::Error> {
+    for change in changes {
+        let mut table = transaction.open_table(definition(change.table))?;
+        match &change.value {
+            Some(value) => drop(table.insert(change.key.as_str(), value.as_slice())?),
+            None => drop(table.remove(change.key.as_str())?),
+        }
+    }
+    let mut steps = transaction.open_table(definition(STEPS))?;
+    steps.insert(SEQUENCE, sequence.to_be_bytes().as_slice())?;
+    Ok(())
+}
+
+/// The number of the last commit.
+pub(super) fn sequence(file: &redb::Database) -> Result<u64, redb::Error> {
+    let bytes = super::read_row(file, STEPS, SEQUENCE)?;
+    let number = bytes.and_then(|it| it.try_into().ok()).map(u64::from_be_bytes);
+    Ok(number.unwrap_or_default())
 }

@@ -13,7 +13,11 @@ use std::{
 
 use redb::Durability;
 
-use super::{DatabaseError, definition, file::Shared};
+use super::{
+    DatabaseError,
+    file::{self, Shared},
+    mirror::{Commit, Mirror},
+};
 
 /// How long a lazy change may stay in memory only.
 pub(super) const LAZINESS: Duration = Duration::from_millis(500);
@@ -54,12 +58,15 @@ impl Pending {
 }
 
 impl Writer {
-    pub(super) fn start(shared: Arc<Shared>) -> Self {
+    /// Starts to commit to the file, and to its copy.
+    pub(super) fn start(shared: Arc<Shared>, copy: Option<redb::Database>) -> Self {
         let (sender, receiver) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("database".into())
-            .spawn(move || commit_all(&shared, &receiver))
-            .ok();
+        let committer = move || {
+            let mirror = Mirror::start(Arc::clone(&shared), copy);
+            let sequence = shared.read(file::sequence).unwrap_or_default();
+            Committer { shared, mirror, sequence }.commit_all(&receiver);
+        };
+        let thread = thread::Builder::new().name("records".into()).spawn(committer).ok();
         Self { submissions: Some(Mutex::new(sender)), thread }
     }
 
@@ -84,56 +91,66 @@ impl Drop for Writer {
     }
 }
 
-fn commit_all(shared: &Shared, submissions: &Receiver<Submission>) {
-    let mut lazy_since: Option<Instant> = None;
-    loop {
-        let received = match lazy_since {
-            None => submissions.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(since) => submissions.recv_timeout(LAZINESS.saturating_sub(since.elapsed())),
-        };
-        let mut group = match received {
-            Ok(first) => vec![first],
-            Err(RecvTimeoutError::Timeout) => Vec::new(),
-            Err(RecvTimeoutError::Disconnected) if lazy_since.is_none() => return,
-            Err(RecvTimeoutError::Disconnected) => {
-                // The last flush has nobody to report to; the rows are in the file's next commit.
-                commit(shared, &[], Durability::Immediate).unwrap_or_default();
-                return;
-            }
-        };
-        group.extend(submissions.try_iter().take(GROUP));
-        let durable = group.is_empty() || group.iter().any(|it| it.durable);
-        let durability = if durable { Durability::Immediate } else { Durability::None };
-        let outcome = commit(shared, &group, durability);
-        lazy_since = if durable { None } else { lazy_since.or_else(|| Some(Instant::now())) };
-        for submission in group {
-            // Whoever no longer waits need not know.
-            submission.done.send(outcome.clone()).unwrap_or_default();
-        }
-    }
+struct Committer {
+    shared: Arc<Shared>,
+    mirror: Mirror,
+    sequence: u64,
 }
 
-fn commit(
-    shared: &Shared,
-    group: &[Submission],
-    durability: Durability,
-) -> Result<(), Arc<redb::Error>> {
-    let committed = shared.write(|file| {
-        let mut transaction = file.begin_write()?;
-        transaction.set_durability(durability)?;
-        for change in group.iter().flat_map(|it| &it.changes) {
-            let mut table = transaction.open_table(definition(change.table))?;
-            match &change.value {
-                Some(value) => drop(table.insert(change.key.as_str(), value.as_slice())?),
-                None => drop(table.remove(change.key.as_str())?),
+impl Committer {
+    fn commit_all(mut self, submissions: &Receiver<Submission>) {
+        let mut lazy_since: Option<Instant> = None;
+        loop {
+            let received = match lazy_since {
+                None => submissions.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(since) => submissions.recv_timeout(LAZINESS.saturating_sub(since.elapsed())),
+            };
+            let mut group = match received {
+                Ok(first) => vec![first],
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    if lazy_since.is_some() {
+                        // Whoever put lazily, and has gone, is not told of an error.
+                        self.commit(Vec::new(), Durability::Immediate).unwrap_or_default();
+                    }
+                    return;
+                }
+            };
+            group.extend(submissions.try_iter().take(GROUP));
+            let durable = group.is_empty() || group.iter().any(|it| it.durable);
+            let durability = if durable { Durability::Immediate } else { Durability::None };
+            let split = |it: Submission| (it.changes, it.done);
+            let (changes, waiting): (Vec<_>, Vec<_>) = group.into_iter().map(split).unzip();
+            let outcome = self.commit(changes.into_iter().flatten().collect(), durability);
+            lazy_since = if durable { None } else { lazy_since.or_else(|| Some(Instant::now())) };
+            for done in waiting {
+                // Whoever no longer waits need not know.
+                done.send(outcome.clone()).unwrap_or_default();
             }
         }
-        Ok(transaction.commit()?)
-    });
-    if committed.is_err() {
-        // After an error of the disk redb refuses everything until it is opened again. If that
-        // fails too, the next write tries once more.
-        shared.reopen().unwrap_or_default();
     }
-    committed
+
+    fn commit(
+        &mut self,
+        changes: Vec<Change>,
+        durability: Durability,
+    ) -> Result<(), Arc<redb::Error>> {
+        let sequence = self.sequence + 1;
+        let committed = self.shared.write(|file| {
+            let mut transaction = file.begin_write()?;
+            transaction.set_durability(durability)?;
+            file::change(&transaction, sequence, &changes)?;
+            Ok(transaction.commit()?)
+        });
+        match &committed {
+            Ok(()) => {
+                self.sequence = sequence;
+                self.mirror.note(Commit { sequence, changes });
+            }
+            // After an error of the disk redb refuses everything until it is opened again. If
+            // that fails too, the next write tries once more.
+            Err(_) => self.shared.reopen().unwrap_or_default(),
+        }
+        committed
+    }
 }

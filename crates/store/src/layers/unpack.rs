@@ -5,37 +5,30 @@
 //! followed.
 //! **Invariant:** the tree is that of the archive, also where entries repeat or contradict each
 //! other: the later one wins, as with `tar`.
-//!
-//! Extended attributes: `user.*`, `security.capability` and POSIX ACLs are kept. `trusted.*` and
-//! `user.overlay.*` would speak to overlayfs in the image's voice, and labels and signatures
-//! (`security.selinux`, `security.ima`…) are the host's to set: they are left out.
 
 use std::{
     ffi::OsStr,
     io::{self, BufRead, Read},
-    os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::ffi::OsStrExt as _,
-    },
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
 };
 
 use rustix::{
-    fs::{
-        AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, makedev,
-    },
+    fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, makedev},
     io::Errno,
 };
 use wadah_oci::DiffId;
 
 use super::{
     LayerError,
+    attributes::{dress, times},
     compression::decompressed,
     journal::{Journal, Record, Records},
     path::{EntryPath, PathProblem, Whiteout},
     pipeline::{CHUNKS, ChunkReader, pump},
+    place::{Place, shown},
     space::Space,
     walk::{self, IMPLIED, OPAQUE, Tree, WalkError, open_child, unmark},
 };
@@ -188,28 +181,6 @@ struct Unpacker {
     journal_path: PathBuf,
     size: TreeSize,
     space: Space,
-}
-
-/// Where an entry goes.
-struct Place<'a> {
-    parent: &'a [u8],
-    name: &'a OsStr,
-    shown: &'a [u8],
-}
-
-impl Place<'_> {
-    fn failed<E: Into<WalkError>>(&self, act: &'static str) -> impl FnOnce(E) -> UnpackError {
-        let path = shown(self.shown);
-        move |error| match error.into() {
-            WalkError::Path(problem) => UnpackError::Path { path, problem },
-            WalkError::Disk(source) => UnpackError::Entry { act, path, source },
-        }
-    }
-}
-
-/// A name as it may be shown: not longer than anyone reads.
-fn shown(path: &[u8]) -> String {
-    String::from_utf8_lossy(&path[..path.len().min(256)]).into_owned()
 }
 
 impl Unpacker {
@@ -480,36 +451,6 @@ fn set_time(tree: &Tree, path: &EntryPath, time: Time) -> io::Result<()> {
         Err(Errno::NOENT) => Ok(()),
         other => Ok(other?),
     }
-}
-
-/// Gives a file or directory its owner, mode and attributes. In this order: a change of owner
-/// takes away set-id bits and capabilities.
-fn dress(file: &OwnedFd, entry: &Entry, place: &Place<'_>) -> Result<(), UnpackError> {
-    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-    rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(place.failed("set the owner of"))?;
-    rustix::fs::fchmod(file, Mode::from_raw_mode(entry.mode))
-        .map_err(place.failed("set the mode of"))?;
-    for (name, value) in entry.xattrs.iter().filter(|(name, _)| is_kept(name)) {
-        let set = rustix::fs::fsetxattr(file, OsStr::from_bytes(name), value, XattrFlags::empty());
-        match set {
-            // The disk's file system has no such attributes: neither had Docker's.
-            Ok(()) | Err(Errno::NOTSUP) => {}
-            Err(error) => return Err(place.failed("set an attribute of")(error)),
-        }
-    }
-    Ok(())
-}
-
-fn is_kept(name: &[u8]) -> bool {
-    let is_user = name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
-    let others: [&[u8]; 3] =
-        [b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default"];
-    !name.contains(&0) && (is_user || others.contains(&name))
-}
-
-fn times(time: Time) -> Timestamps {
-    let time = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
-    Timestamps { last_access: time, last_modification: time }
 }
 
 fn write_at(file: &OwnedFd, mut offset: u64, mut piece: &[u8]) -> Result<(), Errno> {
