@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::{CreateError, ExecError, Launch, StartError};
 
 /// The longest report, in bytes; longer texts are cut by whoever makes them.
-const MAX_REPORT: usize = 64 << 10;
+const MAX_REPORT: usize = 16 << 10;
 
 /// One end of the conversation.
 #[derive(Debug)]

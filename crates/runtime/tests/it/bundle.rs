@@ -97,6 +97,8 @@ pub(crate) struct Bundle {
     pub(crate) seccomp: SeccompPolicy,
     /// Whether an init goes before.
     pub(crate) init: bool,
+    /// Whether the root is changed by `chroot`.
+    pub(crate) no_pivot: bool,
     /// A directory to be the root instead of the overlay.
     pub(crate) root: Option<PathBuf>,
     /// Layers instead of the base, the nearest first.
@@ -142,6 +144,7 @@ impl Bundle {
             directory,
             seccomp: SeccompPolicy::Default,
             init: false,
+            no_pivot: false,
             root: None,
             lower: vec![BASE.clone()],
             name: format!("wadah-runtime-test-{}-{number}", std::process::id()),
@@ -187,7 +190,7 @@ impl Bundle {
             seccomp: self.seccomp,
             init: self.init,
             gate,
-            no_pivot: false,
+            no_pivot: self.no_pivot,
             no_new_keyring: false,
             parent_death_signal: false,
         })

@@ -1,8 +1,10 @@
 //! Mounts, devices and covers, as a container sees them.
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, thread};
 
+use rustix::mount::{MountPropagationFlags, mount_change};
 use serde_json::{Value, json};
+use wadah_runtime::SeccompPolicy;
 
 use super::{Bundle, push, run};
 
@@ -142,8 +144,13 @@ fn masked_paths_are_empty_and_read_only_paths_are_read_only() {
                   echo 1 > /proc/sys/kernel/shmmni; touch /proc/fs/x; mkdir /etc/x";
     let mut bundle = Bundle::new(script);
     fs::create_dir_all(bundle.upper("etc")).unwrap();
-    bundle.spec["linux"]["maskedPaths"] =
-        json!(["/proc/version", "/proc/fs", "/proc/driver", "/proc/nothing", "/proc/version/nothing"]);
+    bundle.spec["linux"]["maskedPaths"] = json!([
+        "/proc/version",
+        "/proc/fs",
+        "/proc/driver",
+        "/proc/nothing",
+        "/proc/version/nothing"
+    ]);
     bundle.spec["linux"]["readonlyPaths"] = json!(["/proc/sys", "/etc", "/nothing"]);
     let outcome = bundle.run().unwrap();
     assert_eq!(outcome.stdout, "0\nc\n3\n", "{outcome:?}");
@@ -235,4 +242,78 @@ fn a_filesystem_that_the_kernel_refuses_is_named_with_its_reason() {
     );
     let error = bundle.run().unwrap_err();
     assert!(error.contains("mount tmpfs at \"/x\"") && error.contains("size"), "{error}");
+}
+
+/// Runs `test` in a mount namespace of its own, with a shared filesystem at the bundle's `shared`.
+fn with_shared_mount(bundle: &Bundle, test: impl FnOnce() + Send) {
+    let shared = bundle.shared();
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            wadah_sys::process::unshare(wadah_sys::process::namespace::MOUNT).unwrap();
+            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+            let flags = rustix::mount::MountFlags::empty();
+            rustix::mount::mount("tmpfs", &shared, "tmpfs", flags, None).unwrap();
+            fs::create_dir_all(shared.join("sub")).unwrap();
+            mount_change(&shared, MountPropagationFlags::SHARED).unwrap();
+            test();
+        });
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn mounts_of_a_container_reach_the_host_only_through_a_shared_volume() {
+    let script = "mount -t tmpfs inside /data/sub && touch /data/sub/from-inside && echo done";
+    for (options, seen) in [
+        (json!(["rbind", "rshared"]), true),
+        (json!(["rbind"]), false),
+        (json!(["rbind", "rslave"]), false),
+    ] {
+        let mut bundle = Bundle::new(script);
+        bundle.seccomp = SeccompPolicy::Unconfined;
+        for set in ["bounding", "permitted", "effective"] {
+            push(&mut bundle.spec, &format!("/process/capabilities/{set}"), json!("CAP_SYS_ADMIN"));
+        }
+        let source = bundle.shared();
+        bundle.push(
+            "/mounts",
+            json!({"destination": "/data", "type": "bind", "source": source, "options": options}),
+        );
+        with_shared_mount(&bundle, || {
+            let live = bundle.start().unwrap();
+            let outcome = live.wait();
+            assert_eq!(outcome.stdout, "done\n", "{outcome:?}");
+            assert_eq!(bundle.shared().join("sub/from-inside").exists(), seen, "{options}");
+        });
+    }
+}
+
+#[test]
+fn mounts_of_the_host_reach_a_container_through_a_slave_volume() {
+    for (option, seen) in [("rslave", true), ("rprivate", false)] {
+        let mut bundle = Bundle::new("read line < /data/go; ls /data/sub");
+        let source = bundle.shared();
+        bundle.push("/mounts", json!({"destination": "/data", "type": "bind", "source": source, "options": ["rbind", option]}));
+        with_shared_mount(&bundle, || {
+            let go = bundle.shared().join("go");
+            rustix::fs::mkfifoat(rustix::fs::CWD, &go, rustix::fs::Mode::from_raw_mode(0o644))
+                .unwrap();
+            let live = bundle.start().unwrap();
+            let flags = rustix::mount::MountFlags::empty();
+            let sub = bundle.shared().join("sub");
+            rustix::mount::mount("tmpfs", &sub, "tmpfs", flags, None).unwrap();
+            fs::write(sub.join("from-outside"), "").unwrap();
+            fs::write(&go, "go\n").unwrap();
+            let outcome = live.wait();
+            assert_eq!(outcome.stdout.contains("from-outside"), seen, "{option}: {outcome:?}");
+        });
+    }
+}
+
+#[test]
+fn the_root_can_be_changed_without_pivoting() {
+    let mut bundle = Bundle::new("ls -d /bin /proc/self; test -e /work && echo outside");
+    bundle.no_pivot = true;
+    let outcome = bundle.run().unwrap();
+    assert_eq!(outcome.stdout, "/bin\n/proc/self\n", "{outcome:?}");
 }
