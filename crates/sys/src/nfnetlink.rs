@@ -18,7 +18,7 @@ mod listing;
 use crate::netlink::{Attributes, Messages, NetlinkError, Protocol, Socket};
 
 pub use batch::{Batch, Chain, ChainKind, DataType, Element, Hook, Rule, Set, user_data};
-pub use conntrack::Flow;
+pub use conntrack::{Flow, FlowFilter};
 pub use expression::{
     ConntrackKey, Expression, FibAddress, MetaKey, PayloadBase, Register, Verdict, state, status,
 };

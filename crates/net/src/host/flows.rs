@@ -4,19 +4,19 @@
 //! does not pause. TCP needs none of this: a connection ends with its container.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
 };
 
 use rustix::io::Errno;
-use wadah_sys::{
-    netlink::NetlinkError,
-    nfnetlink::{Family, Flow},
-};
+use wadah_sys::{netlink::NetlinkError, nfnetlink::FlowFilter};
 
-use crate::{NetError, Protocol, Publication, firewall::family_of};
+use crate::{NetError, Protocol, Publication};
 
 use super::{FAMILIES, Host, links, tables};
+
+/// Up to so many filters are cheaper than a listing.
+const FEW: usize = 64;
 
 /// What has happened to ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,60 +34,76 @@ impl Host {
         publications: &[Publication],
         change: Change,
     ) -> Result<(), NetError> {
-        for family in FAMILIES {
-            let of_family = |it: &&Publication| {
-                it.protocol == Protocol::Udp && family_of(it.container_address) == family
+        let udp = publications.iter().filter(|it| it.protocol == Protocol::Udp);
+        let udp: Vec<&Publication> = udp.collect();
+        if udp.is_empty() {
+            return Ok(());
+        }
+        let forget = || {
+            let untrue = self.untrue_flows(&udp, change)?;
+            if untrue.len() <= FEW {
+                tables(self).forget_matching(Protocol::Udp.number(), &untrue)
+            } else {
+                self.forget_listed(&untrue)
+            }
+        };
+        match forget() {
+            Err(error) if is_untracked(&error) => Ok(()),
+            result => result.map_err(NetError::netlink("forget connections")),
+        }
+    }
+
+    /// Which flows the change has made untrue.
+    fn untrue_flows(
+        &self,
+        publications: &[&Publication],
+        change: Change,
+    ) -> Result<Vec<FlowFilter>, NetlinkError> {
+        if change == Change::TakenBack {
+            let container = |it: &&Publication| {
+                let container = SocketAddr::new(it.container_address, it.container_port);
+                FlowFilter::AnsweredBy(container)
             };
-            let mut ports: BTreeMap<u16, Vec<&Publication>> = BTreeMap::new();
-            for it in publications.iter().filter(of_family) {
-                ports.entry(it.host_port).or_default().push(it);
+            return Ok(publications.iter().map(container).collect());
+        }
+        let links = links(self).addresses()?;
+        let own: BTreeSet<IpAddr> = links.into_iter().map(|it| it.address).collect();
+        let mut untrue = Vec::new();
+        for it in publications {
+            let sent_to = |address| FlowFilter::SentTo(SocketAddr::new(address, it.host_port));
+            match it.specific_address() {
+                Some(address) => untrue.push(sent_to(address)),
+                None => {
+                    let six = it.container_address.is_ipv6();
+                    let own = own.iter().filter(|own| own.is_ipv6() == six);
+                    untrue.extend(own.copied().map(sent_to));
+                }
             }
-            if ports.is_empty() {
-                continue;
-            }
-            match self.forget_flows_to(family, &ports, change) {
-                Err(error) if is_untracked(&error) => {}
-                result => result.map_err(NetError::netlink("forget connections"))?,
-            }
+        }
+        Ok(untrue)
+    }
+
+    /// The same from a listing, for many.
+    fn forget_listed(&self, untrue: &[FlowFilter]) -> Result<(), NetlinkError> {
+        let (mut sent_to, mut answered_by) = (BTreeSet::new(), BTreeSet::new());
+        for filter in untrue {
+            match filter {
+                FlowFilter::SentTo(at) => sent_to.insert(*at),
+                FlowFilter::AnsweredBy(at) => answered_by.insert(*at),
+            };
+        }
+        for family in FAMILIES {
+            let mut flows = tables(self).flows(family, Protocol::Udp.number())?;
+            flows.retain(|it| {
+                sent_to.contains(&it.destination) || answered_by.contains(&it.answered_by)
+            });
+            tables(self).forget(&flows)?;
         }
         Ok(())
     }
-
-    fn forget_flows_to(
-        &self,
-        family: Family,
-        ports: &BTreeMap<u16, Vec<&Publication>>,
-        change: Change,
-    ) -> Result<(), NetlinkError> {
-        // The kernel looks through all flows each time: once for one port, once for many.
-        let only = ports.keys().next().copied().filter(|_| ports.len() == 1);
-        let mut flows = tables(self).flows(family, Protocol::Udp.number(), only)?;
-        flows.retain(|flow| {
-            let publications = ports.get(&flow.destination.port());
-            publications.is_some_and(|all| all.iter().any(|it| concerns(it, flow, change)))
-        });
-        if change == Change::Published && !flows.is_empty() {
-            let addresses = links(self).addresses()?;
-            let own: BTreeSet<IpAddr> = addresses.into_iter().map(|it| it.address).collect();
-            flows.retain(|it| own.contains(&it.destination.ip()));
-        }
-        tables(self).forget(&flows)
-    }
 }
 
-/// Whether the flow is one that the change has made untrue, for all that the publication tells.
-fn concerns(publication: &Publication, flow: &Flow, change: Change) -> bool {
-    let container = SocketAddr::new(publication.container_address, publication.container_port);
-    let address = publication.specific_address();
-    match change {
-        Change::TakenBack => flow.answered_by == container,
-        Change::Published => {
-            flow.answered_by != container && address.is_none_or(|it| it == flow.destination.ip())
-        }
-    }
-}
-
-/// The kernel does not track connections over netlink. Then UDP clients have to pause for their
+/// The kernel does not track connections over netlink, or cannot filter them. Then UDP clients have to pause for their
 /// flow to end.
 fn is_untracked(error: &NetlinkError) -> bool {
     matches!(error.errno(), Some(Errno::INVAL | Errno::OPNOTSUPP))

@@ -4,8 +4,14 @@
 //! and with it a translation to a container that is gone, or none at all; forgetting the flow
 //! lets its next packet be judged anew.
 //!
+//! Looking at all flows is expensive in different ways. The kernel forgets what a [`FlowFilter`]
+//! matches in one quick pass, a fifth of a millisecond with 262,144 buckets; a listing locks every
+//! bucket, and takes a hundred times as long. A few filters are cheaper than a listing, thousands
+//! are not.
+//!
 //! Format: kernel `Documentation/netlink/specs/conntrack.yaml`, `nfnetlink_conntrack.h`. A kernel
-//! that cannot filter (before 5.8) lists all flows; what is listed is therefore checked again.
+//! that cannot filter (before 5.8) lists all flows, which is why they are checked again, and
+//! refuses to forget by filter (`EINVAL`).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -34,6 +40,9 @@ const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
 
 /// Which fields of a filter's tuple count: the kernel's `CTA_FILTER_F_*`.
+const SOURCE: u32 = 1 << 0;
+const DESTINATION: u32 = 1 << 1;
+const SOURCE_PORT: u32 = 1 << 4;
 const PROTOCOL: u32 = 1 << 3;
 const DESTINATION_PORT: u32 = 1 << 5;
 
@@ -50,37 +59,43 @@ pub struct Flow {
     pub answered_by: SocketAddr,
 }
 
+/// Which flows of a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowFilter {
+    /// Those sent to this address and port, before translation.
+    SentTo(SocketAddr),
+    /// Those answered from this address and port, after translation.
+    AnsweredBy(SocketAddr),
+}
+
 impl TableSocket {
-    /// Lists the flows of a protocol that were sent to a port, or to any.
-    pub fn flows(
+    /// Forgets the flows of a protocol that match any of `filters`.
+    pub fn forget_matching(
         &mut self,
-        family: Family,
         protocol: u8,
-        port: Option<u16>,
-    ) -> Result<Vec<Flow>, NetlinkError> {
+        filters: &[FlowFilter],
+    ) -> Result<(), NetlinkError> {
+        let mut messages = Messages::new();
+        filters.iter().for_each(|it| it.encode_delete(protocol, &mut messages));
+        if filters.is_empty() { Ok(()) } else { self.0.send(&mut messages) }
+    }
+
+    /// Lists the flows of a protocol.
+    pub fn flows(&mut self, family: Family, protocol: u8) -> Result<Vec<Flow>, NetlinkError> {
         let filter = |messages: &mut Messages| {
             let tuple = messages.open(CTA_TUPLE_ORIG);
             let transport = messages.open(CTA_TUPLE_PROTO);
             messages.attribute(CTA_PROTO_NUM, &[protocol]);
-            if let Some(port) = port {
-                messages.attribute(CTA_PROTO_DST_PORT, &port.to_be_bytes());
-            }
             messages.close(transport);
             messages.close(tuple);
-            let filter = messages.open(CTA_FILTER);
-            let port = port.map_or(0, |_| DESTINATION_PORT);
-            messages.u32(CTA_FILTER_ORIG_FLAGS, PROTOCOL | port);
-            messages.u32(CTA_FILTER_REPLY_FLAGS, 0);
-            messages.close(filter);
+            encode_flags(messages, PROTOCOL, 0);
         };
         let push = |all: &mut Vec<Flow>, _, payload: &[u8]| {
             all.extend(Flow::read(Attributes::after(payload, HEADER)?));
             Ok(())
         };
         let mut flows: Vec<Flow> = self.0.dump(GET, &header(family), filter, push)?;
-        flows.retain(|it| {
-            it.protocol == protocol && port.is_none_or(|port| it.destination.port() == port)
-        });
+        flows.retain(|it| it.protocol == protocol);
         Ok(flows)
     }
 
@@ -124,6 +139,42 @@ impl Flow {
         messages.close(transport);
         messages.close(tuple);
     }
+}
+
+impl FlowFilter {
+    fn encode_delete(self, protocol: u8, messages: &mut Messages) {
+        let (Self::SentTo(at) | Self::AnsweredBy(at)) = self;
+        let (family, first) = match at.ip() {
+            IpAddr::V4(_) => (Family::Ipv4, CTA_IP_V4_SRC),
+            IpAddr::V6(_) => (Family::Ipv6, CTA_IP_V6_SRC),
+        };
+        messages.begin(DELETE, NLM_F_ACK, &header(family));
+        let (kind, address, port) = match self {
+            Self::SentTo(_) => (CTA_TUPLE_ORIG, first + 1, CTA_PROTO_DST_PORT),
+            Self::AnsweredBy(_) => (CTA_TUPLE_REPLY, first, CTA_PROTO_SRC_PORT),
+        };
+        let tuple = messages.open(kind);
+        let ip = messages.open(CTA_TUPLE_IP);
+        messages.address(address, at.ip());
+        messages.close(ip);
+        let transport = messages.open(CTA_TUPLE_PROTO);
+        messages.attribute(CTA_PROTO_NUM, &[protocol]);
+        messages.attribute(port, &at.port().to_be_bytes());
+        messages.close(transport);
+        messages.close(tuple);
+        match self {
+            Self::SentTo(_) => encode_flags(messages, PROTOCOL | DESTINATION | DESTINATION_PORT, 0),
+            Self::AnsweredBy(_) => encode_flags(messages, 0, PROTOCOL | SOURCE | SOURCE_PORT),
+        }
+    }
+}
+
+/// Says which fields of the tuples count.
+fn encode_flags(messages: &mut Messages, original: u32, reply: u32) {
+    let filter = messages.open(CTA_FILTER);
+    messages.u32(CTA_FILTER_ORIG_FLAGS, original);
+    messages.u32(CTA_FILTER_REPLY_FLAGS, reply);
+    messages.close(filter);
 }
 
 /// `struct nfgenmsg`; version 1 makes the kernel heed the family.
