@@ -32,6 +32,12 @@ pub(crate) enum ApiError {
     /// No operation has this path and method.
     #[error("page not found")]
     NoSuchPage,
+    /// There is no such thing, of a kind of which there are none.
+    #[error("{message}")]
+    Absent {
+        /// A sentence naming it.
+        message: String,
+    },
     /// A documented operation that this release does not serve.
     #[error("{operation} is not implemented yet")]
     NotImplemented {
@@ -70,7 +76,7 @@ impl ApiError {
             Self::BadRequest { .. } => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
-            Self::NoSuchPage => StatusCode::NOT_FOUND,
+            Self::NoSuchPage | Self::Absent { .. } => StatusCode::NOT_FOUND,
             Self::NotImplemented { .. } => StatusCode::NOT_IMPLEMENTED,
             Self::Died { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }

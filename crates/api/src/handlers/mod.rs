@@ -4,6 +4,7 @@
 //! **Invariant:** a handler translates and nothing else. What Docker's clients rely on beyond the
 //! wire is the engine's.
 
+pub(crate) mod absent;
 pub(crate) mod containers;
 pub(crate) mod create;
 pub(crate) mod events;

@@ -13,7 +13,11 @@ use crate::{
 /// `GET /_ping`, and `HEAD`, whose answer has no length. The headers tell what the daemon can:
 /// clients decide by them.
 pub(crate) fn ping(call: &Call) -> Reply {
-    Reply::text(if call.method == Method::HEAD { "" } else { "OK" })
+    let reply = match call.method {
+        Method::HEAD => Reply::text("").with_header("content-length", "0"),
+        _ => Reply::text("OK"),
+    };
+    reply
         // Without a BuildKit of ours, clients build by `POST /build`.
         .with_header("builder-version", "1")
         .with_header("swarm", "inactive")
