@@ -33,7 +33,7 @@ impl Shared {
         for (network, endpoint) in &endpoints {
             validate::check_endpoint(network, endpoint)?;
         }
-        self.find_joined(&mut host)?;
+        self.name_joined(&mut host);
         let image = self.images.resolve(&config.image)?;
         let layers = self.images.hold(&image.layers);
         let mut warnings = Vec::new();
@@ -61,15 +61,20 @@ impl Shared {
         Ok(Created { id, warnings })
     }
 
-    /// Names the containers whose namespaces are joined by their ids.
-    fn find_joined(&self, host: &mut HostConfig) -> Result<(), EngineError> {
+    /// Names the containers whose namespaces are joined by their ids. As in Docker, one that does
+    /// not exist fails the start, not the creation.
+    fn name_joined(&self, host: &mut HostConfig) {
+        let name = |reference: &mut String| {
+            if let Ok(found) = self.registry.find(reference) {
+                *reference = found.id().to_string();
+            }
+        };
         if let NetworkMode::Container(reference) = &mut host.network_mode {
-            *reference = self.registry.find(reference)?.id().to_string();
+            name(reference);
         }
         if let PidMode::Container(reference) = &mut host.pid_mode {
-            *reference = self.registry.find(reference)?.id().to_string();
+            name(reference);
         }
-        Ok(())
     }
 
     fn hold_name(&self, asked: Option<&str>, id: &ContainerId) -> Result<NameHold, EngineError> {

@@ -84,15 +84,14 @@ impl Shared {
         check_startable(container)?;
         self.wait_until_cleared(container).await?;
         container.now().stopped = false;
-        let plan = self.plan(container)?;
-        let attachment = plan.attachment.clone();
-        match self.launch(container, plan).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                self.undo_start(container, attachment, &error).await;
-                Err(error)
-            }
+        let (attachment, started) = match self.plan(container) {
+            Ok(plan) => (plan.attachment.clone(), self.launch(container, plan).await),
+            Err(error) => (None, Err(error)),
+        };
+        if let Err(error) = &started {
+            self.undo_start(container, attachment, error).await;
         }
+        started
     }
 
     /// Takes namespaces and reservations.
@@ -114,6 +113,10 @@ impl Shared {
                 plan.network = Some(NetworkNamespace::Joined(network_of(&other)?));
                 plan.files = self.store.containers.directories(other.id()).root;
                 plan.hostname = hostname(&other.definition);
+            }
+            // None of the built-in networks; there are no others yet.
+            NetworkMode::Named(network) => {
+                return Err(EngineError::NoSuchNetwork { reference: network.clone() });
             }
             mode => {
                 plan.network = Some(NetworkNamespace::New(self.networks.namespace()?));
@@ -417,7 +420,8 @@ impl Shared {
             now.run = None;
             now.waiting.clear();
         }
-        container.tell_ended(Waited { code, error: Some(error.report()) });
+        // The client that started it has the error; one that waits gets the code, as from Docker.
+        container.tell_ended(Waited { code, error: None });
         if container.definition.host.auto_remove {
             self.remove_ended(container).await;
         } else if let Err(error) = self.write_down(container).await {

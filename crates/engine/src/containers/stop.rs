@@ -148,6 +148,10 @@ impl Shared {
             Some(name) => signal::parse(name)?,
             None => signal::KILL,
         };
+        if !container.state().is_running() {
+            // It may be about to: its output can be seen before its start is answered.
+            let _operation = container.operate("kill").await?;
+        }
         let run = {
             let mut now = container.now();
             if !now.state.is_running() {

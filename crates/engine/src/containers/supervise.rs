@@ -186,7 +186,7 @@ fn exited(container: &Container, ended: &Ended) -> Exited {
         Ended::Dead => Exited {
             code: DEAD,
             oom_killed: false,
-            error: "the container's supervisor died; its processes were killed".to_owned(),
+            error: "the container's shim died; its processes were killed".to_owned(),
             started_at,
             finished_at: Timestamp::now(),
         },

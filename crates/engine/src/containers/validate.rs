@@ -91,10 +91,6 @@ fn check_supported(config: &Config, host: &HostConfig) -> Check {
     if let Some((_, option)) = absent.into_iter().find(|(asked, _)| *asked) {
         return Err(EngineError::unsupported(option));
     }
-    if let NetworkMode::Named(network) = &host.network_mode {
-        // A name that is none of the three built-in networks.
-        return Err(EngineError::NoSuchNetwork { reference: network.clone() });
-    }
     match host.runtime.as_str() {
         "" | "wadah" => Ok(()),
         runtime => Err(EngineError::invalid(format!("unknown or invalid runtime name: {runtime}"))),

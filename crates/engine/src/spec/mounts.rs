@@ -133,8 +133,9 @@ fn target(path: &str, text: &str) -> Result<PathBuf, EngineError> {
     let invalid =
         |why: &str| EngineError::invalid(format!("invalid volume specification: '{text}': {why}"));
     if !path.starts_with('/') {
-        return Err(EngineError::invalid(format!(
-            "invalid mount path: '{path}' mount path must be absolute"
+        return Err(invalid(&format!(
+            "invalid mount config for type \"bind\": invalid mount path: '{path}' mount path must \
+             be absolute"
         )));
     }
     let mut clean = PathBuf::from("/");

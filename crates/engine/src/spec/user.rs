@@ -196,14 +196,21 @@ pub(crate) fn resolve(root: &Root, given: &str, add: &[String]) -> Result<User, 
         Some(name) => find_group(root, name)?,
         None => found.gid,
     };
-    let mut groups = Vec::new();
-    if group_name.is_none() && !given.is_empty() && !found.name.is_empty() {
+    // The primary group is among the further ones, too: else a file that is closed to that group
+    // would open once the process gives the group up (CVE-2022-36109).
+    let mut groups = vec![gid];
+    let mut join = |gid: u32| {
+        if !groups.contains(&gid) {
+            groups.push(gid);
+        }
+    };
+    if group_name.is_none() && !found.name.is_empty() {
         let is_member = |it: &Group| it.members.contains(&found.name);
         let all = root.lines("etc/group").filter_map(|it| group(&it));
-        groups.extend(all.filter(is_member).take(1024).map(|it| it.gid));
+        all.filter(is_member).take(1024).for_each(|it| join(it.gid));
     }
     for name in add {
-        groups.push(find_group(root, name)?);
+        join(find_group(root, name)?);
     }
     let home = if found.home.is_empty() { "/".to_owned() } else { found.home };
     Ok(User { uid: found.uid, gid, groups, home })
@@ -266,17 +273,18 @@ mod tests {
 
     #[test]
     fn users_and_groups_are_found_by_name_and_number() {
-        assert_eq!(resolved("", &[]), user(0, 0, &[], "/root"));
-        assert_eq!(resolved("www", &[]), user(33, 33, &[29], "/var/www"));
-        assert_eq!(resolved("33", &[]), user(33, 33, &[29], "/var/www"));
-        assert_eq!(resolved("www:audio", &[]), user(33, 29, &[], "/var/www"));
-        assert_eq!(resolved("1000:1000", &["audio", "7"]), user(1000, 1000, &[29, 7], "/"));
+        assert_eq!(resolved("", &[]), user(0, 0, &[0, 29], "/root"));
+        assert_eq!(resolved("www", &[]), user(33, 33, &[33, 29], "/var/www"));
+        assert_eq!(resolved("33", &[]), user(33, 33, &[33, 29], "/var/www"));
+        assert_eq!(resolved("www:audio", &[]), user(33, 29, &[29], "/var/www"));
+        let added = resolved("1000:1000", &["audio", "7", "1000"]);
+        assert_eq!(added, user(1000, 1000, &[1000, 29, 7], "/"));
     }
 
     #[test]
     fn a_number_is_never_a_name() {
-        assert_eq!(resolved("4242", &[]), user(4242, 0, &[], "/"));
-        assert_eq!(resolved("0:99", &[]), user(0, 99, &[], "/root"));
+        assert_eq!(resolved("4242", &[]), user(4242, 0, &[0], "/"));
+        assert_eq!(resolved("0:99", &[]), user(0, 99, &[99], "/root"));
     }
 
     #[test]
@@ -294,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_home_with_control_characters_is_none() {
-        assert_eq!(resolved("evil", &[]), user(7, 7, &[], "/"));
+        assert_eq!(resolved("evil", &[]), user(7, 7, &[7], "/"));
     }
 
     #[test]

@@ -72,7 +72,7 @@ fn a_container_whose_supervisor_is_killed_is_reported_dead() {
         let signal = rustix::process::Signal::KILL;
         rustix::process::kill_process(shim, signal).unwrap();
         let waited = sandbox.wait(&id).await;
-        assert!(waited.error.unwrap().contains("supervisor died"));
+        assert!(waited.error.unwrap().contains("shim died"));
         let snapshot = sandbox.engine.containers.inspect(&id, false).await.unwrap();
         assert_eq!(snapshot.state.name(), "dead");
         sandbox
