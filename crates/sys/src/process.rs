@@ -197,11 +197,16 @@ pub fn unshare(namespaces: u64) -> io::Result<()> {
     check(unsafe { libc::unshare(flags) }.into())
 }
 
-/// Gives every signal its default action and unblocks all.
+/// Gives every signal its default action and unblocks all: also the two that the C library keeps
+/// for itself, refuses to touch, and leaves ignored in what it spawns.
 pub fn reset_signals() {
-    for signal in 1..=64 {
-        // SAFETY: the default action involves no code of ours; numbers that cannot be set fail.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // `struct sigaction` of the kernel: handler, flags, restorer, mask.
+    let default = [0_u64; 4];
+    let no_old = ptr::null_mut::<u64>();
+    for signal in (1..=64).filter(|it| ![libc::SIGKILL, libc::SIGSTOP].contains(it)) {
+        // SAFETY: `default` is a valid `sigaction` that asks for no code of ours to run; the old
+        // one is not asked for; a set of signals has eight bytes.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), no_old, 8) };
     }
     set_blocked(false);
 }

@@ -43,13 +43,12 @@ const DEFAULT: [(&str, u32, u32); 6] = [
 ];
 
 /// Links, and what they name.
-const LINKS: [(&str, &str); 6] = [
+const LINKS: [(&str, &str); 5] = [
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
     ("/dev/stdout", "/proc/self/fd/1"),
     ("/dev/stderr", "/proc/self/fd/2"),
     ("/dev/ptmx", "pts/ptmx"),
-    ("/dev/core", "/proc/kcore"),
 ];
 
 /// Makes the default devices, those of the specification and the links.
@@ -69,7 +68,11 @@ pub(super) fn make_all(root: &Root, plan: &Plan<'_>) -> Result<(), Failure> {
     for (path, target) in LINKS {
         link(root, path, target)?;
     }
-    Ok(())
+    // Where the kernel has one.
+    match root.exists(Path::new("/proc/kcore")) {
+        Ok(true) => link(root, "/dev/core", "/proc/kcore"),
+        _ => Ok(()),
+    }
 }
 
 fn default_node(path: &'static str, major: u32, minor: u32) -> Node<'static> {

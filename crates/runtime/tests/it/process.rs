@@ -55,7 +55,7 @@ fn what_cannot_be_executed_is_told_as_docker_tells_it() {
     assert_eq!(start("nope"), "exec: \"nope\": executable file not found in $PATH");
     assert_eq!(start("/nope"), "exec: \"/nope\": stat /nope: no such file or directory");
     assert_eq!(start("/plain-text"), "exec: \"/plain-text\": permission denied");
-    assert_eq!(start("/etc"), "exec: \"/etc\": is a directory");
+    assert_eq!(start("/etc"), "exec: \"/etc\": permission denied");
     assert_eq!(start("/garbage"), "exec: \"/garbage\": exec format error");
 }
 
@@ -150,6 +150,26 @@ fn only_the_standard_descriptors_reach_the_process() {
     let outcome = bundle.exec(&live, "ls /proc/self/fd | wc -l");
     assert_eq!(outcome.stdout, "4\n", "{outcome:?}");
     live.kill();
+}
+
+#[test]
+fn no_signal_is_ignored_or_blocked() {
+    let expected = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n";
+    for (init, pid) in [(false, 1), (true, 2)] {
+        let mut bundle = Bundle::new("");
+        bundle.init = init;
+        bundle.spec["process"]["args"] = json!(["sleep", "60"]);
+        let live = bundle.start().unwrap();
+        // Not of a shell's status: shells have their own ideas.
+        let look = |pid: &str| {
+            let status = format!("/proc/{pid}/status");
+            let arguments = json!(["grep", "-E", "SigBlk|SigIgn", status]);
+            bundle.exec_with(&live, "", |it| it["args"] = arguments).unwrap().stdout
+        };
+        assert_eq!(look("self"), expected);
+        assert_eq!(look(&pid.to_string()), expected);
+        live.kill();
+    }
 }
 
 #[test]
