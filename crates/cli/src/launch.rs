@@ -9,10 +9,11 @@ use std::{
     io,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use rustix::fs::{FlockOperation, flock};
 use tokio::{net::UnixStream, time};
 
 use crate::{
@@ -35,32 +36,42 @@ pub(crate) fn possible(host: &Host, error: &io::Error) -> bool {
         && rustix::process::geteuid().is_root()
 }
 
-/// Starts a daemon and waits until it answers at `host`.
+/// Starts a daemon and waits until it answers at `host`. Of several commands that come at once,
+/// one starts it and the others only wait.
 pub(crate) async fn start(host: &Host) -> Result<(), Failure> {
     let (log, path) = log()?;
-    output::note(&format!("Starting the wadah daemon; its log is {}.", path.display()));
-    let spawned = spawn(log);
-    let mut child =
-        spawned.map_err(|source| Failure::System { action: "start wadah daemon", source })?;
+    // A description of its own: the daemon inherits the log, and must not inherit the lock.
+    let lock = File::open(&path);
+    let lock =
+        lock.map_err(|source| Failure::File { action: "open log", path: path.clone(), source })?;
+    let first = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+    let mut child = None;
+    if first {
+        output::note(&format!("Starting the wadah daemon; its log is {}.", path.display()));
+        let spawned = spawn(log);
+        let failed = |source| Failure::System { action: "start wadah daemon", source };
+        child = Some(spawned.map_err(failed)?);
+    }
+    answer(host, child, &path).await
+}
 
+/// Waits until a daemon answers; if it is ours, also for its end.
+async fn answer(host: &Host, mut child: Option<Child>, log: &Path) -> Result<(), Failure> {
     let deadline = Instant::now() + PATIENCE;
     let socket = host.address.path().unwrap_or(Path::new(DEFAULT_SOCKET));
     let mut pause = Duration::from_millis(1);
     while Instant::now() < deadline {
+        let ended = child.as_mut().and_then(|it| it.try_wait().ok().flatten());
         if UnixStream::connect(socket).await.is_ok() {
             return Ok(());
         }
-        if let Ok(Some(status)) = child.try_wait() {
-            // Another command may have been faster: then its daemon answers.
-            if UnixStream::connect(socket).await.is_ok() {
-                return Ok(());
-            }
-            return Err(gave_up(&format!("ended with {status}"), &path));
+        if let Some(status) = ended {
+            return Err(gave_up(&format!("ended with {status}"), log));
         }
         time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_millis(50));
+        pause = (pause * 2).min(Duration::from_millis(20));
     }
-    Err(gave_up(&format!("does not answer after {} s", PATIENCE.as_secs()), &path))
+    Err(gave_up(&format!("does not answer after {} s", PATIENCE.as_secs()), log))
 }
 
 fn gave_up(what: &str, log: &Path) -> Failure {
@@ -70,7 +81,7 @@ fn gave_up(what: &str, log: &Path) -> Failure {
     Failure::refused(format!("the wadah daemon {what}; see {}{told}", log.display()))
 }
 
-fn spawn(log: File) -> io::Result<std::process::Child> {
+fn spawn(log: File) -> io::Result<Child> {
     let errors = log.try_clone()?;
     // `/proc/self/exe` is this very program, whatever it is called by now. Only the new process
     // can leave our session, so it comes back here first, to [`become_daemon`].

@@ -29,7 +29,8 @@ fn a_shell_has_a_terminal_of_our_size_and_gives_its_exit_code() {
     // The shell may look before the resize has arrived.
     terminal.types("until stty size | grep '40 120'; do :; done\n");
     terminal.shows("\n40 120");
-    terminal.types("sleep 1000\n");
+    terminal.types("echo begin; sleep 1000\n");
+    terminal.shows("\nbegin");
     terminal.types("\x03");
     terminal.types("echo after$((1+1))\n");
     terminal.shows("after2");
