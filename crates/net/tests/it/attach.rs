@@ -57,6 +57,9 @@ fn neither_the_host_s_thread_nor_its_parameters_leak_into_a_container() {
             assert_eq!(read("ipv4/ip_forward"), "0\n");
             assert_eq!(read("ipv4/ip_unprivileged_port_start"), "0\n");
             assert_eq!(read("ipv4/ping_group_range"), "0\t2147483647\n");
+            // Interfaces to come have no IPv6 and hear no router advertisements.
+            assert_eq!(read("ipv6/conf/default/disable_ipv6"), "1\n");
+            assert_eq!(read("ipv6/conf/default/accept_ra"), "0\n");
         });
         assert_eq!(
             fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap(),

@@ -104,6 +104,9 @@ fn an_internal_network_is_cut_off() {
         let (_server, _outside) = (one.serve_tcp(80), serve_tcp(neighbour.fd(), 80));
         assert!(ask_tcp(two.namespace.fd(), (one.address, 80), PATIENCE).is_some());
         assert_eq!(ask_tcp(neighbour.fd(), (one.address, 80), SILENCE), None);
+        // Not even by a published port.
+        host.publish(&[one.tcp(8080, 80)]).unwrap();
+        assert_eq!(ask_tcp(neighbour.fd(), (HOST, 8080), SILENCE), None);
         inside(two.namespace.fd(), || {
             let mut links = RouteSocket::open().unwrap();
             let link = links.link("eth0").unwrap().index;
