@@ -14,7 +14,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 use wadah_oci::{ContainerId, ContainerName, ExecId};
 
 use super::{
-    State,
+    Running, State,
     ask::{PATIENCE, Waited},
     attach::Waiting,
 };
@@ -33,6 +33,7 @@ pub(crate) struct Container {
     operation: Arc<tokio::sync::Mutex<()>>,
     now: Mutex<Now>,
     life: watch::Sender<Life>,
+    writing: Mutex<()>,
     /// Keeps what it stands on.
     _layers: Hold,
 }
@@ -81,11 +82,13 @@ pub(crate) struct Operation {
 impl Container {
     /// A container as its record has it, not running.
     pub(crate) fn new(record: Record, layers: Hold) -> Self {
-        let state = match record.last {
-            None => State::Created,
-            Some(LastRun { end: End::Exited, exited }) => State::Exited(exited),
-            Some(LastRun { end: End::Failed, exited }) => State::Failed(exited),
-            Some(LastRun { end: End::Dead, exited }) => State::Dead(exited),
+        let state = match (record.running_since, record.last) {
+            // Until recovery has found out, it is what it was written down as; it has no pid.
+            (Some(started_at), _) => State::Running(Running { pid: 0, started_at, paused: false }),
+            (None, None) => State::Created,
+            (None, Some(LastRun { end: End::Exited, exited })) => State::Exited(exited),
+            (None, Some(LastRun { end: End::Failed, exited })) => State::Failed(exited),
+            (None, Some(LastRun { end: End::Dead, exited })) => State::Dead(exited),
         };
         let last = state.exited().map(|it| Waited { code: it.code, error: None });
         Self {
@@ -102,6 +105,7 @@ impl Container {
                 waiting: Vec::new(),
             }),
             life: watch::Sender::new(Life { last, ..Life::default() }),
+            writing: Mutex::default(),
             _layers: layers,
         }
     }
@@ -178,6 +182,11 @@ impl Container {
         self.life.send_modify(|life| life.removed = true);
     }
 
+    /// Held by whoever takes a record and writes it, so that an older one never follows.
+    pub(crate) fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is to be written down about it.
     pub(crate) fn record(&self) -> Record {
         let now = self.now();
@@ -189,10 +198,15 @@ impl Container {
                 _ => End::Exited,
             },
         });
+        let running_since = match &now.state {
+            State::Running(running) => Some(running.started_at),
+            _ => None,
+        };
         Record {
             definition: Arc::clone(&self.definition),
             name: now.name.clone(),
             last,
+            running_since,
             stopped: now.stopped,
             restarts: now.restarts,
         }

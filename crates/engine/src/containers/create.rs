@@ -53,7 +53,14 @@ impl Shared {
         };
         let name = hold.name().clone();
         let definition = Arc::new(definition);
-        let record = Record { definition, name, last: None, stopped: false, restarts: 0 };
+        let record = Record {
+            definition,
+            name,
+            last: None,
+            running_since: None,
+            stopped: false,
+            restarts: 0,
+        };
         self.write_new(record.clone()).await?;
         let container = Arc::new(Container::new(record, layers));
         self.registry.add(Arc::clone(&container), hold);

@@ -31,7 +31,7 @@ use super::{
     names,
     shared::Shared,
     supervise::Ended,
-    view::{Running, State},
+    view::{Exited, Running, State},
 };
 use crate::{
     EngineError,
@@ -43,6 +43,9 @@ use crate::{
 
 /// How long all shims together have to answer before the daemon is ready without them.
 const PATIENCE: Duration = Duration::from_millis(300);
+
+/// The exit code of a container of which nothing is known: Docker's.
+const LOST: i32 = 255;
 
 /// What is on disk.
 struct Found {
@@ -69,7 +72,10 @@ impl Shared {
                     let run = shared.prepare_adoption(&container, directory.clone());
                     adopting.spawn(shared.adopt(container, run));
                 }
-                None => ended.push(container),
+                None => {
+                    mark_lost(&container);
+                    ended.push(container);
+                }
             }
         }
         self.reconcile_network().await?;
@@ -238,7 +244,13 @@ impl Shared {
 
     async fn adopt_again(self: Arc<Self>, container: Arc<Container>, shown: Option<Arc<Run>>) {
         let directory = self.run_directory(container.id());
-        let reached = self.reach(&container, directory, shown.as_deref()).await;
+        let reached = loop {
+            match self.reach(&container, directory.clone(), shown.as_deref()).await {
+                // It is there, and does not answer: stopped, perhaps. It is waited for.
+                Err(CallError::Late { .. }) => {}
+                other => break other,
+            }
+        };
         let (run, exit, state) = match reached {
             Ok(reached) => reached,
             Err(error) => {
@@ -320,6 +332,7 @@ impl Shared {
         if let Err(error) = cleared.await {
             tracing::error!(error = error.report(), "something of a start that was cut off stays");
         }
+        mark_lost(container);
     }
 
     /// Sweeps what belongs to no container.
@@ -384,6 +397,20 @@ impl Shared {
                 });
             }
         }
+    }
+}
+
+/// Notes the end of a container that ran when the machine went down: nothing tells how it ended.
+fn mark_lost(container: &Container) {
+    let mut now = container.now();
+    if let State::Running(running) = &now.state {
+        now.state = State::Exited(Exited {
+            code: LOST,
+            oom_killed: false,
+            error: "the machine, or its run directory, went away while the container ran".into(),
+            started_at: Some(running.started_at),
+            finished_at: Timestamp::now(),
+        });
     }
 }
 

@@ -96,6 +96,7 @@ impl Shared {
                 self.run_directory(id).remove()?;
             }
         } else {
+            let _writing = container.writing();
             let table = self.store.database.table::<RecordForm>();
             table.remove(id.as_str()).map_err(|it| EngineError::mechanism(operation(), it))?;
         }

@@ -5,9 +5,9 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::SystemTime};
 
 use wadah_oci::{ChainId, ContainerId};
-use wadah_store::{Database, Store};
+use wadah_store::{DatabaseError, Store};
 
-use super::{container::Container, registry::Registry};
+use super::{State, container::Container, registry::Registry};
 use crate::{
     EngineError, Settings,
     events::{Events, Kind},
@@ -89,13 +89,46 @@ impl Shared {
     /// that is removed when it ends.
     pub(crate) async fn write_down(
         self: &Arc<Self>,
-        container: &Container,
+        container: &Arc<Container>,
     ) -> Result<(), EngineError> {
-        let (shared, record) = (Arc::clone(self), container.record());
-        self.tasks.block(move || shared.put(&record)).await
+        let (shared, container) = (Arc::clone(self), Arc::clone(container));
+        self.tasks
+            .block(move || {
+                let _writing = container.writing();
+                match container.state() {
+                    // What is being removed must not come back.
+                    State::Removing(_) => Ok(()),
+                    _ => shared.put(&container.record()),
+                }
+            })
+            .await
     }
 
-    /// Likewise, on this thread.
+    /// Writes down, soon and without waiting for the disk, that a container runs: for the next
+    /// start of the machine. Until then the run directory tells.
+    pub(crate) fn write_down_lazily(self: &Arc<Self>, container: &Arc<Container>) {
+        if container.definition.host.auto_remove {
+            return;
+        }
+        let (shared, container) = (Arc::clone(self), Arc::clone(container));
+        let _task = self.tasks.spawn(async move {
+            let tasks = shared.tasks.clone();
+            let written = tasks.block(move || {
+                let _writing = container.writing();
+                if matches!(container.state(), State::Removing(_)) {
+                    return Ok(());
+                }
+                let (id, form) = (container.id(), container.record().to_form());
+                let put = shared.store.database.table::<RecordForm>().put_lazy(id.as_str(), &form);
+                put.map_err(|it| not_written(id, it))
+            });
+            if let Err(error) = written.await {
+                tracing::warn!(error = error.report(), "a start is not written down");
+            }
+        });
+    }
+
+    /// Writes a record, durably. Blocks.
     pub(crate) fn put(&self, record: &Record) -> Result<(), EngineError> {
         let id = &record.definition.id;
         if record.definition.host.auto_remove {
@@ -103,12 +136,11 @@ impl Shared {
             directory.create()?;
             return record.write(&directory.record());
         }
-        put_row(&self.store.database, record)
+        let put = self.store.database.table::<RecordForm>().put(id.as_str(), &record.to_form());
+        put.map_err(|it| not_written(id, it))
     }
 }
 
-fn put_row(database: &Database, record: &Record) -> Result<(), EngineError> {
-    let id = &record.definition.id;
-    let put = database.table::<RecordForm>().put(id.as_str(), &record.to_form());
-    put.map_err(|it| EngineError::mechanism(format!("cannot write down container {id}"), it))
+fn not_written(id: &ContainerId, error: DatabaseError) -> EngineError {
+    EngineError::mechanism(format!("cannot write down container {id}"), error)
 }

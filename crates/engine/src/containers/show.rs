@@ -6,11 +6,13 @@ use super::{
     container::Container,
     log_options::{self, LogTarget},
     shared::Shared,
+    start::hostname,
     view::{EndpointView, NetworkView, RootfsView, Snapshot},
 };
 use crate::{
     config::{NetworkMode, PortBinding, PortSpec},
     networks::{Attachment, Networks},
+    spec::security::Security,
 };
 
 impl Shared {
@@ -25,7 +27,12 @@ impl Shared {
         let logs = log_options::parse(&definition.host.log);
         let is_logged = matches!(logs, Ok(LogTarget::File { .. }));
         let mut command = definition.command.iter().cloned();
+        // What was understood at create is understood now, but for a profile of a later release.
+        let security = Security::of(&definition.host).unwrap_or_default();
         Snapshot {
+            hostname: hostname(definition),
+            masked_paths: security.masked_paths(&definition.host),
+            readonly_paths: security.readonly_paths(&definition.host),
             id: definition.id.clone(),
             name,
             created: definition.created,

@@ -157,6 +157,7 @@ impl Shared {
         }
         let running = started?;
         self.publish_running(container, &run, running);
+        self.write_down_lazily(container);
         let supervised = Arc::clone(self).supervise(Arc::clone(container), run, exit);
         let _task = self.tasks.spawn(supervised);
         Ok(())

@@ -24,6 +24,9 @@ const PATIENCE: i64 = 10;
 /// How long the end of a killed container may take.
 const DEATH: Duration = Duration::from_secs(30);
 
+/// How long the news of an end may take, when a call has come too late for it.
+const OVER: Duration = Duration::from_secs(2);
+
 /// How long an operation waits for a stop that is under way: longer than most are patient.
 const STOPPING: Duration = Duration::from_secs(120);
 
@@ -51,7 +54,7 @@ impl Shared {
         };
         let asked = stop.timeout.or(container.definition.config.stop_timeout);
         let Some(run) = self.begin_stop(container)? else {
-            return Ok(());
+            return self.write_down(container).await;
         };
         self.send(container, &run, signal).await?;
         let patience = u64::try_from(asked.unwrap_or(PATIENCE)).ok().map(Duration::from_secs);
@@ -88,7 +91,9 @@ impl Shared {
         let is_paused = is_paused(container);
         match run.signal(signal, false).await {
             Ok(()) => {}
-            Err(error) if is_over(&error) => return Ok(()),
+            Err(error) if is_over(&error) && self.wait_for_end(container, Some(OVER)).await => {
+                return Ok(());
+            }
             Err(error) => return Err(error.about("signal", container.id().as_str())),
         }
         if is_paused {

@@ -96,6 +96,12 @@ pub struct Snapshot {
     pub created: Timestamp,
     /// Where it is in its life.
     pub state: State,
+    /// The host name inside.
+    pub hostname: String,
+    /// The paths that are masked inside.
+    pub masked_paths: Vec<String>,
+    /// The paths that cannot be written inside.
+    pub readonly_paths: Vec<String>,
     /// The executable it runs.
     pub path: String,
     /// The arguments after the executable's name.

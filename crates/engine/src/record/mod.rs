@@ -60,6 +60,8 @@ pub(crate) struct Record {
     pub(crate) name: ContainerName,
     /// How it ended the last time.
     pub(crate) last: Option<LastRun>,
+    /// Since when it runs, if it does.
+    pub(crate) running_since: Option<Timestamp>,
     /// Whether someone stopped it, so that `unless-stopped` leaves it so.
     pub(crate) stopped: bool,
     /// How often its restart policy has started it.
@@ -103,6 +105,8 @@ pub(crate) struct RecordForm {
     endpoints: BTreeMap<String, EndpointForm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<LastForm>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    running_since: Option<Stamp>,
     #[serde(default)]
     stopped: bool,
     #[serde(default)]
@@ -138,6 +142,7 @@ impl Record {
             host: definition.host.to_form(),
             endpoints: definition.endpoints.to_form(),
             last: self.last.as_ref().map(LastForm::of),
+            running_since: self.running_since.map(Stamp),
             stopped: self.stopped,
             restarts: self.restarts,
         }
@@ -159,6 +164,7 @@ impl Record {
             definition: Arc::new(definition),
             name: form.name,
             last: form.last.map(LastForm::into_domain),
+            running_since: form.running_since.map(|it| it.0),
             stopped: form.stopped,
             restarts: form.restarts,
         })

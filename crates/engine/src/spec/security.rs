@@ -114,7 +114,7 @@ impl Security {
     }
 
     /// What is masked.
-    pub(super) fn masked_paths(&self, host: &HostConfig) -> Vec<String> {
+    pub(crate) fn masked_paths(&self, host: &HostConfig) -> Vec<String> {
         match &host.masked_paths {
             Some(given) if !host.privileged => given.clone(),
             _ if self.unconfined_paths => Vec::new(),
@@ -123,7 +123,7 @@ impl Security {
     }
 
     /// What cannot be written.
-    pub(super) fn readonly_paths(&self, host: &HostConfig) -> Vec<String> {
+    pub(crate) fn readonly_paths(&self, host: &HostConfig) -> Vec<String> {
         match &host.readonly_paths {
             Some(given) if !host.privileged => given.clone(),
             _ if self.unconfined_paths => Vec::new(),
