@@ -3,6 +3,7 @@
 mod api;
 mod confinement;
 mod docker;
+mod engines;
 mod faults;
 mod guest;
 mod http;
