@@ -63,7 +63,8 @@ fn resources(body: &mut Object) -> Result<Resources, ApiError> {
         memory: body.number("Memory")?,
         memory_reservation: body.number("MemoryReservation")?,
         memory_swap: body.number("MemorySwap")?,
-        memory_swappiness: body.optional_number("MemorySwappiness")?,
+        // Clients say -1, and 0 or less below, where nothing was asked for.
+        memory_swappiness: body.optional_number("MemorySwappiness")?.filter(|it| *it != -1),
         kernel_memory: body.number("KernelMemory")?,
         kernel_memory_tcp: body.number("KernelMemoryTCP")?,
         nano_cpus: body.number("NanoCpus")?,
@@ -74,7 +75,7 @@ fn resources(body: &mut Object) -> Result<Resources, ApiError> {
         cpu_realtime_runtime: body.number("CpuRealtimeRuntime")?,
         cpuset_cpus: body.string("CpusetCpus")?,
         cpuset_mems: body.string("CpusetMems")?,
-        pids_limit: body.optional_number("PidsLimit")?,
+        pids_limit: body.optional_number("PidsLimit")?.filter(|it| *it > 0),
         blkio_weight: body.narrow("BlkioWeight")?,
         blkio_weight_device: weights(body.objects("BlkioWeightDevice")?)?,
         blkio_read_bps: rates(body.objects("BlkioDeviceReadBps")?)?,

@@ -61,12 +61,13 @@ struct Healthcheck<'a> {
     retries: i64,
 }
 
-impl<'a> From<&'a Domain> for Config<'a> {
-    fn from(it: &'a Domain) -> Self {
+impl<'a> Config<'a> {
+    /// A configuration, with the host name in force.
+    pub(crate) fn new(it: &'a Domain, hostname: &'a str) -> Self {
         let volumes: BTreeMap<_, _> =
             it.volumes.iter().map(|path| (path.as_str(), Empty {})).collect();
         Self {
-            hostname: &it.hostname,
+            hostname,
             domainname: &it.domainname,
             user: &it.user,
             attach_stdin: it.attach_stdin,

@@ -261,12 +261,12 @@ impl<'a> Inspected<'a> {
             process_label: "",
             app_armor_profile: "",
             exec_ids: or_null(&it.execs).map(|ids| ids.iter().map(ExecId::as_str).collect()),
-            host_config: HostConfig::new(&it.host),
+            host_config: HostConfig::new(&it.host, &it.masked_paths, &it.readonly_paths),
             graph_driver: GraphDriver::new(it.id.as_str(), &it.rootfs),
             size_rw: it.size.map(|it| it.writable),
             size_root_fs: it.size.map(|it| it.total),
             mounts: it.mounts.iter().map(MountModel::from).collect(),
-            config: Config::from(&*it.config),
+            config: Config::new(&it.config, &it.hostname),
             network_settings: NetworkSettings::new(&it.network, version),
         }
     }

@@ -198,8 +198,8 @@ struct TmpfsRequest<'a> {
 const SHM_SIZE: i64 = 64 * 1024 * 1024;
 
 impl<'a> HostConfig<'a> {
-    /// What is asked of a container.
-    pub(crate) fn new(it: &'a Domain) -> Self {
+    /// What is asked of a container, with the paths that are masked and read-only in force.
+    pub(crate) fn new(it: &'a Domain, masked: &'a [String], readonly: &'a [String]) -> Self {
         let resources = &it.resources;
         let (rows, columns) = it.console_size.unwrap_or_default();
         Self {
@@ -274,8 +274,8 @@ impl<'a> HostConfig<'a> {
             io_maximum_iops: 0,
             io_maximum_bandwidth: 0,
             mounts: it.mounts.iter().map(Into::into).collect(),
-            masked_paths: it.masked_paths.as_deref(),
-            readonly_paths: it.readonly_paths.as_deref(),
+            masked_paths: or_null(masked),
+            readonly_paths: or_null(readonly),
             init: it.init,
         }
     }
