@@ -18,7 +18,7 @@ use hyper::{
     Response, StatusCode,
     body::{Body, Frame, Incoming},
     client::conn::http1::{self, SendRequest},
-    header,
+    header::{self, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -56,6 +56,7 @@ pub(crate) struct Hijacked {
 #[derive(Debug)]
 pub(crate) struct Pending {
     what: String,
+    kind: Option<HeaderValue>,
     body: Incoming,
     sender: SendRequest<Sent>,
 }
@@ -71,8 +72,9 @@ impl Client {
     pub(crate) async fn open(&self, request: Request) -> Result<Pending, Failure> {
         let what = request.what();
         let (response, sender) = self.exchange(request).await?;
-        let response = accepted(response).await?;
-        Ok(Pending { what, body: response.into_body(), sender })
+        let mut response = accepted(response).await?;
+        let kind = response.headers_mut().remove(header::CONTENT_TYPE);
+        Ok(Pending { what, kind, body: response.into_body(), sender })
     }
 
     /// Sends `request` and reads the JSON answer.
@@ -160,6 +162,11 @@ impl Client {
 }
 
 impl Pending {
+    /// Whether the body says that it is of the media type `kind`.
+    pub(crate) fn is(&self, kind: &str) -> bool {
+        self.kind.as_ref().is_some_and(|it| it == kind)
+    }
+
     /// The next piece of the body; `None` at its end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         while let Some(frame) = self.body.frame().await {

@@ -10,7 +10,7 @@ use crate::{
     flag::Invalid,
     grammar::GrammarError,
     help::{self, Place},
-    output,
+    output, tree,
 };
 
 /// Exit status of a command whose output nobody reads any more: what a shell shows for a process
@@ -169,6 +169,9 @@ fn unknown(cx: &Context, message: &str, command: &str, similar: Option<&str>) ->
         None => program.to_owned(),
     };
     let hint = match similar {
+        _ if tree::LATER.contains(&command) => {
+            "\nhint: Docker has this command, and this release has not yet\n".to_owned()
+        }
         Some(name) => format!("\nhint: did you mean '{parent} {name}'?\n"),
         None => String::new(),
     };

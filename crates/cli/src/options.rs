@@ -10,6 +10,8 @@ mod network;
 mod ports;
 mod security;
 pub(crate) mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
@@ -58,6 +60,7 @@ pub(crate) struct Options {
     endpoint: Attachment,
     security: Vec<String>,
     restart: bool,
+    api_socket: bool,
     cdi: Vec<String>,
 }
 
@@ -135,6 +138,8 @@ impl Options {
             "conflicting options: cannot specify both --attach and --detach"
         } else if self.no_healthcheck && self.health != HealthConfig::default() {
             "--no-healthcheck conflicts with --health-* options"
+        } else if self.api_socket {
+            "--use-api-socket is not supported: mount the daemon's socket with -v"
         } else if self.log_options_without_log() {
             "invalid logging opts for driver none"
         } else {

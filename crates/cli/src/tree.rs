@@ -93,6 +93,41 @@ static SYSTEM: Group = Group {
     ],
 };
 
+/// Docker's commands that are still to come.
+pub(crate) const LATER: [&str; 31] = [
+    "build",
+    "builder",
+    "buildx",
+    "checkpoint",
+    "commit",
+    "compose",
+    "config",
+    "context",
+    "cp",
+    "diff",
+    "export",
+    "history",
+    "login",
+    "logout",
+    "manifest",
+    "network",
+    "node",
+    "plugin",
+    "port",
+    "pull",
+    "push",
+    "save",
+    "search",
+    "secret",
+    "service",
+    "stack",
+    "stats",
+    "swarm",
+    "trust",
+    "update",
+    "volume",
+];
+
 /// The place of the program itself.
 pub(crate) fn top() -> Place {
     Place { path: String::new(), usage: "[OPTIONS] COMMAND", failed: 1 }

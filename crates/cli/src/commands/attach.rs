@@ -2,6 +2,7 @@
 
 use super::{run, start};
 use crate::{
+    client::{Client, Request},
     command::{Arity, Command},
     context::Context,
     detach::DetachKeys,
@@ -59,6 +60,9 @@ async fn attach(cx: &Context, options: Options, arguments: Vec<String>) -> Resul
     let attachment = run::attachment(id, [stdin, true, true]);
     let (connection, wait) =
         tokio::try_join!(client.hijack(attachment), run::register(client, id, "next-exit"))?;
+    if tty {
+        redraw(client, id).await;
+    }
     let typing = tty && stdin;
     let raw = typing.then(Raw::enter).transpose();
     let raw =
@@ -71,6 +75,16 @@ async fn attach(cx: &Context, options: Options, arguments: Vec<String>) -> Resul
         Left::Detached => Err(Failure::refused("read escape sequence")),
         Left::Ended => run::status(wait).await,
     }
+}
+
+/// Makes the process draw its screen again: only a change of size does, and the real size follows.
+async fn redraw(client: &Client, id: &str) {
+    let Some(size) = terminal::size() else { return };
+    let request = Request::post(&["containers", id, "resize"])
+        .query("h", size.rows.saturating_add(1))
+        .query("w", size.columns.saturating_add(1));
+    // Whoever does not draw has lost nothing.
+    drop(client.unit(request).await);
 }
 
 fn joinable(state: &start::State) -> Result<(), Failure> {

@@ -58,10 +58,14 @@ pub(crate) static COMMAND: Command<Options> = Command {
     run: |cx, options, arguments| Box::pin(logs(cx, options, arguments)),
 };
 
+/// What daemons call frames. Older ones call frames and a terminal's bytes alike, and have to be
+/// asked which it is.
+const FRAMES: &str = "application/vnd.docker.multiplexed-stream";
+
 async fn logs(cx: &Context, options: Options, arguments: Vec<String>) -> Result<u8, Failure> {
     let client = cx.client()?;
-    let known = start::know(&client, &arguments[0]).await?;
-    let request = Request::get(&["containers", &known.id, "logs"])
+    let name = arguments[0].as_str();
+    let request = Request::get(&["containers", name, "logs"])
         .query("stdout", 1)
         .query("stderr", 1)
         .query_on("details", options.details)
@@ -71,10 +75,11 @@ async fn logs(cx: &Context, options: Options, arguments: Vec<String>) -> Result<
         .query("tail", options.tail.as_deref().unwrap_or("all"))
         .query_on("timestamps", options.timestamps);
     let mut pending = client.open(request).await?;
+    let tty = !pending.is(FRAMES) && start::know(&client, name).await?.config.tty;
     let mut demultiplexer = Demultiplexer::default();
     let failed = |source: io::Error| Failure::Output { source };
     while let Some(bytes) = pending.next().await? {
-        if known.config.tty {
+        if tty {
             write_all(rustix::stdio::stdout(), &bytes).map_err(failed)?;
             continue;
         }

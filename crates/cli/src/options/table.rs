@@ -455,11 +455,9 @@ pub(crate) static REFUSED: &[Row] = &[
     refused!("cpu-percent", "int", "exists only on Windows; use --cpus"),
     refused!("io-maxbandwidth", "bytes", "exists only on Windows; use --device-write-bps"),
     refused!("io-maxiops", "uint", "exists only on Windows; use --device-write-iops"),
-    Row::switch(
-        "use-api-socket",
-        "Not supported yet: mount the daemon's socket with -v",
-        |_, _| (),
-    ),
+    Row::switch("use-api-socket", "Refused: mount the daemon's socket with -v", |o, on| {
+        o.api_socket = on
+    }),
 ];
 
 /// Reads a restart policy.
