@@ -16,6 +16,7 @@ use wadah_shim::protocol::{self, Answer, Call, FailureClass};
 use crate::{
     EngineError,
     containers::{Container, Running, Shared, State, hostname},
+    record::Definition,
     spec::{security::Security, user::Root},
     stream::{Attached, Input, QUEUE},
     supervisor::{
@@ -300,23 +301,7 @@ impl Shared {
         self.tasks
             .block(move || {
                 let security = Security::of(&definition.host)?;
-                let user = match config.user.as_str() {
-                    "" => definition.config.user.as_str(),
-                    given => given,
-                };
-                let path = format!("/proc/{pid}/root");
-                let root = Root::of_directory(path.as_ref())
-                    .map_err(|it| EngineError::io(format!("cannot open {path}"), it.into()))?;
-                let groups = &definition.host.group_add;
-                let user = crate::spec::user::resolve(&root, user, groups)?;
-                let process = crate::spec::process::exec(
-                    &definition.config,
-                    &definition.host,
-                    &config,
-                    &user,
-                    &hostname(&definition),
-                    security.no_new_privileges,
-                )?;
+                let process = exec_process(&definition, &config, &security, pid)?;
                 Ok(Call::Exec(Box::new(protocol::Exec {
                     id,
                     process,
@@ -327,6 +312,31 @@ impl Shared {
             })
             .await
     }
+}
+
+/// The process of a session, its user looked up in the running container's root. Blocks.
+fn exec_process(
+    definition: &Definition,
+    config: &ExecConfig,
+    security: &Security,
+    pid: i32,
+) -> Result<serde_json::Value, EngineError> {
+    let user = match config.user.as_str() {
+        "" => definition.config.user.as_str(),
+        given => given,
+    };
+    let path = format!("/proc/{pid}/root");
+    let root = Root::of_directory(path.as_ref())
+        .map_err(|it| EngineError::io(format!("cannot open {path}"), it.into()))?;
+    let user = crate::spec::user::resolve(&root, user, &definition.host.group_add)?;
+    crate::spec::process::exec(
+        &definition.config,
+        &definition.host,
+        config,
+        &user,
+        &hostname(definition),
+        security.no_new_privileges,
+    )
 }
 
 impl Execs {

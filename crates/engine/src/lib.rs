@@ -154,6 +154,7 @@ fn open(
         events,
         tasks,
         opened: std::time::SystemTime::now(),
+        users: containers::Users::default(),
         execs: execs::ExecTable::default(),
     }))
 }

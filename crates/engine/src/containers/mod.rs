@@ -10,6 +10,7 @@ mod attach;
 mod container;
 mod create;
 mod files;
+mod launch;
 mod list;
 mod log_options;
 mod logs;
@@ -36,6 +37,7 @@ pub use view::{
 };
 
 pub(crate) use container::Container;
+pub(crate) use launch::Users;
 pub(crate) use names::random;
 pub(crate) use registry::Registry;
 pub(crate) use shared::Shared;

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::SystemTime};
 use wadah_oci::{ChainId, ContainerId};
 use wadah_store::{DatabaseError, Store};
 
-use super::{State, container::Container, registry::Registry};
+use super::{State, container::Container, launch::Users, registry::Registry};
 use crate::{
     EngineError, Settings,
     events::{Events, Kind},
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     /// When this daemon began.
     pub(crate) opened: SystemTime,
+    /// Who runs what, as far as it has been found out.
+    pub(crate) users: Users,
     /// Further processes.
     pub(crate) execs: ExecTable,
 }

@@ -7,11 +7,7 @@
 //! **Invariant:** a start that fails leaves nothing: no process, no directory, no address. One
 //! that is cut off with the daemon is undone by the next daemon, from the run directory.
 
-use std::{
-    os::fd::{AsFd as _, OwnedFd},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use tokio::{net::UnixStream, sync::oneshot};
@@ -19,14 +15,13 @@ use tokio_util::sync::CancellationToken;
 use wadah_net::Namespace as NetNamespace;
 use wadah_shim::{
     launch::{NETWORK_NAMESPACE, Shim},
-    protocol::{self, Answer, Call, Exit, FailureClass, Launch, VERSION},
+    protocol::{Answer, Call, Exit, FailureClass},
 };
 
 use super::{
     ask::Waited,
     container::{Container, Operation},
-    files::{self, Facts},
-    log_options::{self, LogTarget},
+    launch::{NetworkNamespace, Plan},
     shared::Shared,
     view::{Exited, Running, State},
 };
@@ -35,35 +30,9 @@ use crate::{
     config::{NetworkMode, PidMode},
     networks::Attachment,
     record::Definition,
-    spec::{
-        self, Inputs, Namespace, mounts,
-        security::Security,
-        user::{self, Root},
-    },
+    spec::{self, Namespace},
     supervisor::{CallError, Connection, Deadline, Run, RunDirectory, reap},
 };
-
-/// What a start has acquired, to be given back if it fails.
-#[derive(Debug)]
-struct Plan {
-    /// The network namespace that is handed to the shim.
-    network: Option<NetworkNamespace>,
-    /// What the specification says about it.
-    network_in_spec: Namespace,
-    attachment: Option<Arc<Attachment>>,
-    pid: Namespace,
-    /// The directory with `hosts`, `hostname` and `resolv.conf`, and the host name.
-    files: PathBuf,
-    hostname: String,
-}
-
-#[derive(Debug)]
-enum NetworkNamespace {
-    /// A new one, to be connected if there is an attachment.
-    New(NetNamespace),
-    /// Another container's.
-    Joined(OwnedFd),
-}
 
 impl Shared {
     /// Starts a container, if it does not run.
@@ -163,139 +132,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Writes everything the shim needs, and spawns it. Blocks.
-    fn launch_shim(
-        &self,
-        container: &Container,
-        plan: Plan,
-    ) -> Result<(Shim, Option<NetNamespace>), EngineError> {
-        let definition = &container.definition;
-        let directory = self.run_directory(container.id());
-        mounts::prepare_sources(&definition.host)?;
-        self.write_files(definition, &plan)?;
-        directory.create()?;
-        if let Some(attachment) = &plan.attachment {
-            directory.write(&directory.network(), &attachment.to_form())?;
-        }
-        let (launch, spec) = self.describe(container, &directory, &plan)?;
-        let network = plan.network.as_ref().map(|it| match it {
-            NetworkNamespace::New(namespace) => namespace.fd(),
-            NetworkNamespace::Joined(fd) => fd.as_fd(),
-        });
-        let shim = self.settings.launcher.launch(&launch, &spec, network).map_err(|error| {
-            EngineError::mechanism(format!("cannot start container {}", container.id()), error)
-        })?;
-        match plan.network {
-            Some(NetworkNamespace::New(namespace)) if plan.attachment.is_some() => {
-                Ok((shim, Some(namespace)))
-            }
-            _ => Ok((shim, None)),
-        }
-    }
-
-    fn write_files(&self, definition: &Definition, plan: &Plan) -> Result<(), EngineError> {
-        let own = self.store.containers.directories(&definition.id).root;
-        if plan.files != own {
-            return Ok(());
-        }
-        let attachment = plan.attachment.as_deref();
-        let facts = Facts {
-            hostname: &plan.hostname,
-            domainname: &definition.config.domainname,
-            address: attachment.map(|it| it.address.address()),
-            gateway: attachment.map(|it| it.gateway),
-            host: &definition.host,
-        };
-        files::write(&own, &facts)
-    }
-
-    /// What the shim is started with: its parameters, and the specification.
-    fn describe(
-        &self,
-        container: &Container,
-        directory: &RunDirectory,
-        plan: &Plan,
-    ) -> Result<(Launch, Vec<u8>), EngineError> {
-        let definition = &*container.definition;
-        let (config, host) = (&definition.config, &definition.host);
-        let security = Security::of(host)?;
-        let inputs = Inputs {
-            definition,
-            user: &self.user(definition)?,
-            directory: &plan.files,
-            network: plan.network_in_spec.clone(),
-            pid: plan.pid.clone(),
-            ipc: spec::ipc_namespace(&host.ipc_mode).unwrap_or(Namespace::New),
-            hostname: &plan.hostname,
-            security: &security,
-        };
-        let spec = serde_json::to_vec(&spec::build(&inputs)?).map_err(|error| {
-            EngineError::mechanism("cannot write down the specification", error)
-        })?;
-        let directories = self.store.containers.directories(container.id());
-        let launch = Launch {
-            version: VERSION,
-            id: container.id().to_string(),
-            run_dir: directory.path().to_owned(),
-            rootfs: protocol::Rootfs::Overlay {
-                lower: self.lower(&definition.layers),
-                upper: directories.upper,
-                work: directories.work,
-                volatile: host.auto_remove,
-            },
-            cgroup: format!("{}/{}", self.settings.cgroup_parent, container.id()),
-            seccomp: security.seccomp(),
-            init: host.init.unwrap_or(self.settings.init),
-            stdin: config.open_stdin,
-            stdin_once: config.stdin_once,
-            terminal: config.tty,
-            terminal_size: host.console_size,
-            log: self.log(definition)?,
-            runtime: None,
-        };
-        Ok((launch, spec))
-    }
-
-    fn log(&self, definition: &Definition) -> Result<Option<protocol::Log>, EngineError> {
-        let LogTarget::File { max_size, max_files, labels, env, tag } =
-            log_options::parse(&definition.host.log)?
-        else {
-            return Ok(None);
-        };
-        let mut attributes = std::collections::BTreeMap::new();
-        for name in labels {
-            if let Some(value) = definition.config.labels.get(&name) {
-                attributes.insert(name, value.clone());
-            }
-        }
-        for variable in &definition.config.env {
-            if let Some((name, value)) = variable.split_once('=')
-                && env.iter().any(|it| it == name)
-            {
-                attributes.insert(name.to_owned(), value.to_owned());
-            }
-        }
-        attributes.extend(tag.map(|it| ("tag".to_owned(), it)));
-        let path = self.log_path(&definition.id);
-        Ok(Some(protocol::Log { path, max_size, max_files, attributes }))
-    }
-
-    /// The file that a container's output is logged to.
-    pub(super) fn log_path(&self, id: &wadah_oci::ContainerId) -> PathBuf {
-        self.store.containers.directories(id).root.join(format!("{id}-json.log"))
-    }
-
-    fn user(&self, definition: &Definition) -> Result<user::User, EngineError> {
-        let directories = self.store.containers.directories(&definition.id);
-        let lower = self.lower(&definition.layers);
-        let layers = std::iter::once(&directories.upper).chain(&lower).map(PathBuf::as_path);
-        let root = Root::of_layers(layers).map_err(|error| {
-            let operation = format!("cannot look into the root of container {}", definition.id);
-            EngineError::io(operation, error.into())
-        })?;
-        user::resolve(&root, &definition.config.user, &definition.host.group_add)
-    }
-
     /// Takes over the connection to a shim.
     fn connect(
         self: &Arc<Self>,
@@ -393,17 +229,7 @@ impl Shared {
         attachment: Option<Arc<Attachment>>,
         error: &EngineError,
     ) {
-        let directory = self.run_directory(container.id());
-        let networks = Arc::clone(&self.networks);
-        let cleared = self.tasks.block(move || {
-            if let Some(attachment) = attachment {
-                networks.release(&attachment);
-            }
-            directory.clear()
-        });
-        if let Err(error) = cleared.await {
-            tracing::warn!(error = error.report(), "a run directory stays");
-        }
+        self.give_back(container, attachment).await;
         let code = match error {
             EngineError::Start { exit_code, .. } => *exit_code,
             _ => 128,
@@ -427,6 +253,24 @@ impl Shared {
             self.remove_ended(container).await;
         } else if let Err(error) = self.write_down(container).await {
             tracing::warn!(error = error.report(), "a failed start is not written down");
+        }
+    }
+
+    async fn give_back(
+        self: &Arc<Self>,
+        container: &Container,
+        attachment: Option<Arc<Attachment>>,
+    ) {
+        let directory = self.run_directory(container.id());
+        let networks = Arc::clone(&self.networks);
+        let cleared = self.tasks.block(move || {
+            if let Some(attachment) = attachment {
+                networks.release(&attachment);
+            }
+            directory.clear()
+        });
+        if let Err(error) = cleared.await {
+            tracing::warn!(error = error.report(), "a run directory stays");
         }
     }
 

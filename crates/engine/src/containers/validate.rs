@@ -130,6 +130,11 @@ fn check_conflicts(config: &Config, host: &HostConfig) -> Check {
     refuse(is_container && !(host.dns.is_empty() && host.extra_hosts.is_empty()), || {
         "conflicting options: dns or custom host-to-IP mapping and the network mode".to_owned()
     })?;
+    check_texts(host)
+}
+
+/// Checks what goes into files and kernel parameters.
+fn check_texts(host: &HostConfig) -> Check {
     for entry in &host.extra_hosts {
         let parts = entry.split_once([':', '=']);
         let fits = |name: &str, to: &str| {

@@ -94,6 +94,11 @@ impl Sandbox {
         Self { directory, cgroup_parent, engine }
     }
 
+    /// The data root.
+    pub(crate) fn data_directory(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// Where run directories are.
     pub(crate) fn run_directory(&self, id: &str) -> PathBuf {
         self.directory.path().join("exec/containers").join(id)
