@@ -110,12 +110,6 @@ pub(crate) async fn delete(containers: &Containers, call: &Call) -> Result<Reply
     Ok(Reply::no_content())
 }
 
-/// `POST /containers/prune`.
-pub(crate) async fn prune(containers: &Containers, call: &Call) -> Result<Reply, ApiError> {
-    let _ = (containers, call);
-    Err(ApiError::not_implemented("POST /containers/prune"))
-}
-
 /// The size in a resize's query.
 pub(crate) fn terminal_size(query: &Query) -> Result<(u16, u16), ApiError> {
     let side = |name| {

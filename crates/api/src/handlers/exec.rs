@@ -5,7 +5,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use wadah_engine::{
-    EngineError,
+    Class, EngineError,
     execs::{ExecConfig, ExecStart, Execs},
     stream::{Attached, Chunk, Stream},
 };
@@ -80,8 +80,10 @@ pub(crate) async fn start(execs: &Execs, mut call: Call) -> Result<Reply, ApiErr
     let attached = match execs.start(&call.name, start).await {
         Ok(Some(attached)) => attached,
         Ok(None) => return Ok(Reply::status(StatusCode::OK)),
-        Err(error @ EngineError::ExecStart { .. }) => failed(&error, tty),
-        Err(error) => return Err(error.into()),
+        Err(error) => match error.class() {
+            Class::NotFound | Class::Conflict => return Err(error.into()),
+            _ => failed(&error, tty),
+        },
     };
     let upgrade = call.wants_upgrade();
     let keys = DetachKeys::parse(Some(&keys))?;

@@ -12,5 +12,6 @@ pub(crate) mod exec;
 mod host_config;
 pub(crate) mod images;
 pub(crate) mod networks;
+pub(crate) mod prune;
 pub(crate) mod streams;
 pub(crate) mod system;

@@ -22,7 +22,7 @@ pub(crate) use exec::InspectedExec;
 pub(crate) use image::{HistoryItem, InspectedImage, ListedImage, RemovedItem};
 pub(crate) use network::Network;
 pub(crate) use system::{Facts, VersionFacts};
-pub(crate) use time::{parse as parse_time, rfc3339};
+pub(crate) use time::{moment as parse_moment, parse as parse_time, rfc3339};
 
 use serde::Serialize;
 

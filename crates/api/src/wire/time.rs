@@ -3,7 +3,7 @@
 //! **Invariant:** times are RFC 3339 in UTC with up to nine digits of the second, and the absent
 //! one is Go's zero time.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::error::ApiError;
 
@@ -21,6 +21,38 @@ pub(crate) fn parse(name: &str, text: Option<&str>) -> Result<Option<Timestamp>,
     let time = if text.contains('T') { text.parse().ok() } else { from_seconds(text) };
     let wrong = || ApiError::bad_request(format!("invalid value for \"{name}\": {text:?}"));
     time.map(Some).ok_or_else(wrong)
+}
+
+/// Reads a moment as filters have it: a time, or, as in `1h30m`, how long ago it was.
+pub(crate) fn moment(name: &str, text: &str, now: Timestamp) -> Result<Timestamp, ApiError> {
+    if let Some(ago) = duration(text) {
+        let before = now.checked_sub(ago);
+        return Ok(before.unwrap_or(Timestamp::MIN));
+    }
+    Ok(parse(name, Some(text))?.unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
+/// Reads Go's notation of a duration, of whole numbers: `1h30m`.
+fn duration(text: &str) -> Option<SignedDuration> {
+    let mut total = SignedDuration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|it: char| !it.is_ascii_digit())?;
+        let (number, tail) = rest.split_at(digits);
+        let unit = tail.find(|it: char| it.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit);
+        let number: i64 = number.parse().ok()?;
+        let part = match unit {
+            "h" => SignedDuration::from_secs(number.checked_mul(3600)?),
+            "m" => SignedDuration::from_secs(number.checked_mul(60)?),
+            "s" => SignedDuration::from_secs(number),
+            "ms" => SignedDuration::from_millis(number),
+            _ => return None,
+        };
+        total = total.checked_add(part)?;
+        rest = tail;
+    }
+    (!text.is_empty()).then_some(total)
 }
 
 fn from_seconds(text: &str) -> Option<Timestamp> {
@@ -45,6 +77,22 @@ mod tests {
         check(1_500_000_000, "1970-01-01T00:00:01.5Z");
         check(123_456_789, "1970-01-01T00:00:00.123456789Z");
         assert_eq!(rfc3339(None), "0001-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_moment_may_be_told_by_how_long_ago_it_was() {
+        let now = Timestamp::from_second(10_000).unwrap();
+        let check = |text, expected| {
+            assert_eq!(moment("until", text, now).unwrap().as_second(), expected, "{text}");
+        };
+        check("1h", 6400);
+        check("1h30m10s", 4590);
+        check("5", 5);
+        check("1970-01-01T00:01:00Z", 60);
+        assert_eq!(moment("until", "300000000h", now).unwrap(), Timestamp::MIN);
+        for text in ["h", "1x", "1h3", "-1h", "99999999999999999999s"] {
+            moment("until", text, now).unwrap_err();
+        }
     }
 
     #[test]
