@@ -338,16 +338,53 @@ fn a_terminal_goes_to_the_console_socket() {
 }
 
 fn receive(stream: &UnixStream) -> OwnedFd {
-    let mut data = [0; 64];
+    receive_with(stream).0
+}
+
+/// Receives a descriptor and the data it came with.
+fn receive_with(stream: &UnixStream) -> (OwnedFd, Vec<u8>) {
+    let mut data = [0; 65536];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
-    recvmsg(stream, &mut [IoSliceMut::new(&mut data)], &mut control, flags).unwrap();
+    let count = recvmsg(stream, &mut [IoSliceMut::new(&mut data)], &mut control, flags).unwrap();
     let message = control.drain().next();
     let Some(RecvAncillaryMessage::ScmRights(mut descriptors)) = message else {
         panic!("no descriptor came");
     };
-    descriptors.next().unwrap()
+    (descriptors.next().unwrap(), data[..count.bytes].to_vec())
+}
+
+#[test]
+fn an_agent_gets_the_listener_of_a_notifying_filter_and_the_state() {
+    let place = Place::new();
+    let socket = place.path().join("agent.sock");
+    let agent = UnixListener::bind(&socket).unwrap();
+    let bundle = place.bundle("watched", &["mkdir", "/tmp/watched"], |spec| {
+        spec["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": socket,
+            "listenerMetadata": "for the agent",
+            "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY" }],
+        });
+        spec["root"]["readonly"] = json!(false);
+    });
+    let answering = std::thread::spawn(move || receive_with(&agent.accept().unwrap().0));
+    place.create("watched", &bundle, &[]);
+    place.run(["start", "watched"]).ok();
+    let (listener, state) = answering.join().unwrap();
+    let state: Value = serde_json::from_slice(&state).unwrap();
+    assert_eq!(state["fds"], json!(["seccompFd"]));
+    assert_eq!(state["metadata"], json!("for the agent"));
+    assert_eq!(state["state"]["id"], json!("watched"));
+    assert_eq!(state["pid"], place.state("watched")["pid"]);
+    // The process waits in its system call for our answer; without an agent it fails.
+    let mut pending = [rustix::event::PollFd::new(&listener, rustix::event::PollFlags::IN)];
+    let limit = rustix::event::Timespec { tv_sec: 30, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut pending, Some(&limit)), Ok(1));
+    place.assert_status("watched", "running");
+    drop(listener);
+    place.wait_for_status("watched", "stopped");
 }
 
 #[test]
