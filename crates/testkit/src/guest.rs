@@ -81,6 +81,14 @@ impl Guest {
         Ok(guest)
     }
 
+    /// Has a module of the guest's kernel loaded at boot, after those added before it: `net/llc/llc`.
+    pub fn with_module(self, name: &str) -> Self {
+        let file = self.modules.join("kernel").join(name).with_extension("ko");
+        // Loaded in the order of their names.
+        let place = format!("/modules/{:03}.ko", self.files.len());
+        self.with_file_at(&file, Path::new(&place))
+    }
+
     fn with_stripped(self, path: &Path, place: &Path) -> Self {
         let stripped = self.stripped.path().join(self.files.len().to_string());
         let status = Command::new("strip").arg("-o").arg(&stripped).arg(path).status();

@@ -42,10 +42,13 @@ impl Host {
         let forget = || {
             let untrue = self.untrue_flows(&udp, change)?;
             if untrue.len() <= FEW {
-                tables(self).forget_matching(Protocol::Udp.number(), &untrue)
-            } else {
-                self.forget_listed(&untrue)
+                let forgotten = tables(self).forget_matching(Protocol::Udp.number(), &untrue);
+                // Linux before 6.8 does not know the filter.
+                if forgotten.as_ref().err().and_then(NetlinkError::errno) != Some(Errno::INVAL) {
+                    return forgotten;
+                }
             }
+            self.forget_listed(&untrue)
         };
         match forget() {
             Err(error) if is_untracked(&error) => Ok(()),
@@ -103,7 +106,7 @@ impl Host {
     }
 }
 
-/// The kernel does not track connections over netlink, or cannot filter them. Then UDP clients have to pause for their
+/// The kernel does not show the connections it tracks. Then UDP clients have to pause for their
 /// flow to end.
 fn is_untracked(error: &NetlinkError) -> bool {
     matches!(error.errno(), Some(Errno::INVAL | Errno::OPNOTSUPP))

@@ -9,6 +9,7 @@
 
 mod attach;
 mod firewall;
+mod guest;
 mod isolation;
 mod published;
 mod recovery;

@@ -10,8 +10,8 @@
 //! are not.
 //!
 //! Format: kernel `Documentation/netlink/specs/conntrack.yaml`, `nfnetlink_conntrack.h`. A kernel
-//! that cannot filter (before 5.8) lists all flows, which is why they are checked again, and
-//! refuses to forget by filter (`EINVAL`).
+//! that cannot filter a listing (before 5.8) lists all flows, which is why they are checked again;
+//! one that cannot forget by filter (before 6.8) refuses to (`EINVAL`).
 
 use std::net::{IpAddr, SocketAddr};
 
