@@ -178,7 +178,7 @@ pub enum EngineError {
         message: String,
     },
     /// A filter that there is not, or a value it cannot have.
-    #[error("invalid filter '{filter}={value}'")]
+    #[error("invalid filter '{filter}{}{value}'", if value.is_empty() { "" } else { "=" })]
     InvalidFilter {
         /// Its name.
         filter: String,

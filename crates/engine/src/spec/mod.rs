@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     EngineError,
-    config::{CgroupnsMode, HostConfig, IpcMode, NetworkMode, PidMode, UtsMode},
+    config::{CgroupnsMode, HostConfig, IpcMode, PidMode, UtsMode},
     record::Definition,
 };
 
@@ -98,9 +98,10 @@ fn linux(inputs: &Inputs<'_>) -> Result<Value, EngineError> {
     }
     set("maskedPaths", json!(inputs.security.masked_paths(host)));
     set("readonlyPaths", json!(inputs.security.readonly_paths(host)));
-    let sysctls = sysctls(inputs);
+    // Ping and low ports for everyone are not among them: the network namespace has them already.
+    let sysctls = &inputs.definition.host.sysctls;
     if !sysctls.is_empty() {
-        set("sysctl", Value::Object(sysctls));
+        set("sysctl", json!(sysctls));
     }
     if let Some(seccomp) = inputs.security.profile() {
         set("seccomp", seccomp.clone());
@@ -137,22 +138,6 @@ fn namespaces(inputs: &Inputs<'_>) -> Vec<Value> {
         Namespace::Path(path) => Some(json!({ "type": kind, "path": path })),
     };
     all.into_iter().filter_map(entry).collect()
-}
-
-/// What is asked for, and what Docker has by default: low ports and ping for everyone in a
-/// container that has its own network.
-fn sysctls(inputs: &Inputs<'_>) -> Map<String, Value> {
-    let mut sysctls = Map::new();
-    let HostConfig { sysctls: asked, network_mode, .. } = &*inputs.definition.host;
-    // The host's, or another container's, are not touched.
-    if !matches!(network_mode, NetworkMode::Host | NetworkMode::Container(_)) {
-        sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), json!("0"));
-        sysctls.insert("net.ipv4.ping_group_range".to_owned(), json!("0 2147483647"));
-    }
-    for (name, value) in asked {
-        sysctls.insert(name.clone(), json!(value));
-    }
-    sysctls
 }
 
 /// Where a container's PID namespace comes from, unless it is another container's.
