@@ -1,8 +1,9 @@
 //! The architectures a filter can tell apart, and their system call numbers by name.
 //!
-//! **Invariant:** the tables are built by the compiler from the `syscalls` crate's; a lookup is one
-//! hash and about one comparison, because a profile names some four hundred calls on each of three
-//! architectures every time a container starts.
+//! **Invariant:** the table is built by the compiler from the `syscalls` crate's. A lookup is one
+//! hash and about one comparison for all architectures, because a profile names some four hundred
+//! calls every time a container starts; and the table holds no pointers, which would have to be
+//! relocated, page by page, whenever any process of ours starts.
 
 use syscalls::{aarch64, arm, x86, x86_64};
 
@@ -23,74 +24,89 @@ pub enum Arch {
 
 /// The bit that marks an x32 system call (`__X32_SYSCALL_BIT`).
 pub(super) const X32_BIT: u32 = 0x4000_0000;
+/// The first of the private calls of 32-bit ARM (`__ARM_NR_BASE`), which alone do not fit into 16
+/// bits; they are kept as [`ARM_KEPT`] and their distance from this.
+const ARM_PRIVATE: u32 = 0x0f_0000;
+const ARM_KEPT: u16 = 0xf000;
 
-/// Slots of a hash table; a power of two, more than twice the longest system call table.
+/// Slots of the hash table; a power of two, more than the names there are.
 const SLOTS: usize = 1024;
+/// Room for names, and for the bytes of all of them.
+const NAMES: usize = 640;
+const BYTES: usize = 9216;
+/// No such call, or no such name.
+const NONE: u16 = u16::MAX;
 
-/// Names and numbers of one architecture, hashed by name with linear probing.
+/// Every name, hashed with linear probing.
 struct Table {
-    slots: [Option<(&'static str, u32)>; SLOTS],
+    /// Index of an entry.
+    slots: [u16; SLOTS],
+    entries: [Entry; NAMES],
+    count: u16,
+    bytes: [u8; BYTES],
+    used: u16,
 }
 
-static X86_64: Table = {
+/// A name: where it is in the bytes, and its number on each architecture.
+#[derive(Clone, Copy)]
+struct Entry {
+    start: u16,
+    length: u16,
+    numbers: [u16; 5],
+}
+
+/// The numbers of one call.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers([u16; 5]);
+
+static TABLE: Table = {
     let mut table = Table::empty();
-    let mut number = 0;
-    while number <= x86_64::Sysno::last().id() as usize {
-        if let Some(call) = x86_64::Sysno::new(number) {
-            table = table.with(call.name(), call.id() as u32);
+    let mut number: u16 = 0;
+    // Past the end of every table: the architectures share what is new since 2019.
+    while number < 1024 {
+        if let Some(call) = x86_64::Sysno::new(number as usize) {
+            table.set(call.name(), Arch::X86_64, number);
+            table.set(call.name(), Arch::X32, number);
+        }
+        if let Some(call) = x86::Sysno::new(number as usize) {
+            table.set(call.name(), Arch::X86, number);
+        }
+        if let Some(call) = aarch64::Sysno::new(number as usize) {
+            table.set(call.name(), Arch::Aarch64, number);
+        }
+        if let Some(call) = arm::Sysno::new(number as usize) {
+            table.set(call.name(), Arch::Arm, number);
         }
         number += 1;
     }
+    let mut index = 0;
+    while index < X32_APART.len() {
+        table.set(X32_APART[index].0, Arch::X32, X32_APART[index].1);
+        index += 1;
+    }
+    let mut index = 0;
+    while index < ARM_PRIVATE_CALLS.len() {
+        table.set(ARM_PRIVATE_CALLS[index].0, Arch::Arm, ARM_KEPT | ARM_PRIVATE_CALLS[index].1);
+        index += 1;
+    }
+    // The kernel's call by the name that profiles use.
+    table.set("sync_file_range2", Arch::Arm, 341);
     table
 };
 
-static X86: Table = {
-    let mut table = Table::empty();
-    let mut number = 0;
-    while number <= x86::Sysno::last().id() as usize {
-        if let Some(call) = x86::Sysno::new(number) {
-            table = table.with(call.name(), call.id() as u32);
-        }
-        number += 1;
-    }
-    table
-};
-
-static AARCH64: Table = {
-    let mut table = Table::empty();
-    let mut number = 0;
-    while number <= aarch64::Sysno::last().id() as usize {
-        if let Some(call) = aarch64::Sysno::new(number) {
-            table = table.with(call.name(), call.id() as u32);
-        }
-        number += 1;
-    }
-    table
-};
-
-static ARM: Table = {
-    // The private calls of 32-bit ARM (arch/arm/include/uapi/asm/unistd.h, `__ARM_NR_BASE`).
-    let mut table = Table::empty()
-        .with("breakpoint", 0x0f_0001)
-        .with("cacheflush", 0x0f_0002)
-        .with("usr26", 0x0f_0003)
-        .with("usr32", 0x0f_0004)
-        .with("set_tls", 0x0f_0005)
-        .with("get_tls", 0x0f_0006);
-    let mut number = 0;
-    while number <= arm::Sysno::last().id() as usize {
-        if let Some(call) = arm::Sysno::new(number) {
-            table = table.with(call.name(), call.id() as u32);
-        }
-        number += 1;
-    }
-    // The kernel's name where profiles use the one of libseccomp.
-    table.with("sync_file_range2", 341)
-};
+/// The private calls of 32-bit ARM (arch/arm/include/uapi/asm/unistd.h).
+const ARM_PRIVATE_CALLS: [(&str, u16); 6] = [
+    ("breakpoint", 1),
+    ("cacheflush", 2),
+    ("usr26", 3),
+    ("usr32", 4),
+    ("set_tls", 5),
+    ("get_tls", 6),
+];
 
 /// The calls that x32 numbers apart (arch/x86/entry/syscalls/syscall_64.tbl, ABI `x32`). The
 /// numbers of x86-64 for them are not calls of x32.
-const X32_APART: [(&str, u32); 36] = [
+const X32_APART: [(&str, u16); 36] = [
     ("rt_sigaction", 512),
     ("rt_sigreturn", 513),
     ("ioctl", 514),
@@ -129,25 +145,6 @@ const X32_APART: [(&str, u32); 36] = [
     ("pwritev2", 547),
 ];
 
-static X32: Table = {
-    let mut table = Table::empty();
-    let mut index = 0;
-    while index < X32_APART.len() {
-        table = table.with(X32_APART[index].0, X32_APART[index].1 | X32_BIT);
-        index += 1;
-    }
-    let mut number = 0;
-    while number <= x86_64::Sysno::last().id() as usize {
-        if let Some(call) = x86_64::Sysno::new(number)
-            && table.find(call.name()).is_none()
-        {
-            table = table.with(call.name(), call.id() as u32 | X32_BIT);
-        }
-        number += 1;
-    }
-    table
-};
-
 impl Arch {
     /// The architecture this program was compiled for.
     pub const NATIVE: Self =
@@ -158,12 +155,14 @@ impl Arch {
 
     /// The number of the system call `name`, x32's bit included; none if there is no such call.
     pub fn number(self, name: &str) -> Option<u32> {
-        self.table().find(name)
+        find(name)?.on(self)
     }
 
     /// Every system call of the architecture, in no order.
     pub fn calls(self) -> impl Iterator<Item = (&'static str, u32)> {
-        self.table().slots.iter().copied().flatten()
+        TABLE.entries[..usize::from(TABLE.count)]
+            .iter()
+            .filter_map(move |it| Some((TABLE.name(it), Numbers(it.numbers).on(self)?)))
     }
 
     /// What the kernel calls the architecture (include/uapi/linux/audit.h).
@@ -175,71 +174,96 @@ impl Arch {
             Self::Arm => 0x4000_0028,
         }
     }
+}
 
-    fn table(self) -> &'static Table {
-        match self {
-            Self::X86_64 => &X86_64,
-            Self::X32 => &X32,
-            Self::X86 => &X86,
-            Self::Aarch64 => &AARCH64,
-            Self::Arm => &ARM,
+/// Finds the numbers of the system call `name`.
+pub(super) fn find(name: &str) -> Option<Numbers> {
+    match TABLE.slots[TABLE.slot(name.as_bytes())] {
+        NONE => None,
+        index => Some(Numbers(TABLE.entries[usize::from(index)].numbers)),
+    }
+}
+
+impl Numbers {
+    /// The number on one architecture, x32's bit included.
+    pub(super) fn on(self, arch: Arch) -> Option<u32> {
+        let number = self.0[arch as usize];
+        match arch {
+            _ if number == NONE => None,
+            Arch::X32 => Some(u32::from(number) | X32_BIT),
+            Arch::Arm if number >= ARM_KEPT => Some(ARM_PRIVATE + u32::from(number - ARM_KEPT)),
+            _ => Some(number.into()),
         }
     }
 }
 
 impl Table {
     const fn empty() -> Self {
-        Self { slots: [None; SLOTS] }
+        let entry = Entry { start: 0, length: 0, numbers: [NONE; 5] };
+        Self { slots: [NONE; SLOTS], entries: [entry; NAMES], count: 0, bytes: [0; BYTES], used: 0 }
     }
 
-    const fn with(mut self, name: &'static str, number: u32) -> Self {
+    const fn set(&mut self, name: &str, arch: Arch, number: u16) {
+        let name = name.as_bytes();
+        let slot = self.slot(name);
+        if self.slots[slot] == NONE {
+            self.slots[slot] = self.count;
+            let start = self.used;
+            let mut index = 0;
+            while index < name.len() {
+                self.bytes[self.used as usize] = name[index];
+                self.used += 1;
+                index += 1;
+            }
+            let entry = &mut self.entries[self.count as usize];
+            entry.start = start;
+            entry.length = self.used - start;
+            self.count += 1;
+        }
+        self.entries[self.slots[slot] as usize].numbers[arch as usize] = number;
+    }
+
+    /// The slot where the name is, or would be.
+    const fn slot(&self, name: &[u8]) -> usize {
         let mut slot = hash(name);
-        while let Some((present, _)) = self.slots[slot] {
-            if same(present, name) {
-                return self;
+        while self.slots[slot] != NONE {
+            if self.is(self.slots[slot], name) {
+                return slot;
             }
             slot = (slot + 1) % SLOTS;
         }
-        self.slots[slot] = Some((name, number));
-        self
+        slot
     }
 
-    const fn find(&self, name: &str) -> Option<u32> {
-        let mut slot = hash(name);
-        while let Some((present, number)) = self.slots[slot] {
-            if same(present, name) {
-                return Some(number);
-            }
-            slot = (slot + 1) % SLOTS;
+    const fn is(&self, index: u16, name: &[u8]) -> bool {
+        let entry = &self.entries[index as usize];
+        if entry.length as usize != name.len() {
+            return false;
         }
-        None
+        let mut index = 0;
+        while index < name.len() {
+            if self.bytes[entry.start as usize + index] != name[index] {
+                return false;
+            }
+            index += 1;
+        }
+        true
+    }
+
+    fn name(&self, entry: &Entry) -> &str {
+        let start = usize::from(entry.start);
+        let name = &self.bytes[start..start + usize::from(entry.length)];
+        std::str::from_utf8(name).expect("BUG: a name that is not text")
     }
 }
 
 /// FNV-1a, folded.
-const fn hash(name: &str) -> usize {
-    let bytes = name.as_bytes();
+const fn hash(name: &[u8]) -> usize {
     let mut hash: u32 = 0x811c_9dc5;
     let mut index = 0;
-    while index < bytes.len() {
-        hash = (hash ^ bytes[index] as u32).wrapping_mul(0x0100_0193);
+    while index < name.len() {
+        hash = (hash ^ name[index] as u32).wrapping_mul(0x0100_0193);
         index += 1;
     }
     (hash ^ (hash >> 15)) as usize % SLOTS
-}
-
-/// Equality of strings, for constant evaluation.
-const fn same(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    if one.len() != other.len() {
-        return false;
-    }
-    let mut index = 0;
-    while index < one.len() {
-        if one[index] != other[index] {
-            return false;
-        }
-        index += 1;
-    }
-    true
 }

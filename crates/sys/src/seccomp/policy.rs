@@ -9,7 +9,7 @@
 
 use super::{
     Arch, Instruction,
-    arch::X32_BIT,
+    arch::{self, X32_BIT},
     assemble::{Assembler, Range, Verdict},
 };
 
@@ -154,14 +154,16 @@ impl Policy {
     /// Adds a rule that applies when all `conditions` hold. Tells whether any architecture has
     /// such a call.
     pub fn add(&mut self, name: &str, action: Action, conditions: &[Condition]) -> bool {
+        let numbers = arch::find(name);
         let shared = self.share(conditions);
         let mut known = false;
         for index in 0..self.tables.len() {
-            if let Some(number) = self.tables[index].arch.number(name) {
+            let arch = self.tables[index].arch;
+            if let Some(number) = numbers.and_then(|it| it.on(arch)) {
                 known = true;
                 self.tables[index].rules.push(Rule { number, action, conditions: shared });
             }
-            if self.tables[index].arch == Arch::X86 && conditions.is_empty() {
+            if arch == Arch::X86 && conditions.is_empty() {
                 self.add_multiplexed(index, name, action);
             }
         }
