@@ -1,5 +1,7 @@
 //! End-to-end tests: the real executable as daemon, shim and client, on the real kernel.
 
+#![allow(clippy::unwrap_used, reason = "what does not hold in a test ends it")]
+
 mod api;
 mod confinement;
 mod docker;
