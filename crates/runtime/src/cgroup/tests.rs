@@ -328,6 +328,67 @@ fn statistics_tell_of_time_and_memory() {
 }
 
 #[test]
+fn huge_pages_are_limited_where_their_controller_is() {
+    let asked = serde_json::json!({
+        "hugepageLimits": [{ "pageSize": "2MB", "limit": 4_194_304 }],
+    });
+    let location = location();
+    let (cgroup, warnings) = match Cgroup::create(&location, Some(&resources(asked))) {
+        Err(CgroupError::NoController { .. }) => {
+            println!("SKIPPED: no controller of huge pages on this host");
+            return;
+        }
+        made => made.unwrap(),
+    };
+    let it = Sandbox { cgroup, warnings };
+    assert_eq!(it.value("hugetlb", "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max"), "4194304");
+    let stats = it.cgroup.stats().unwrap().hugetlb;
+    let stats = stats.iter().find(|it| it.page_size == "2MB").unwrap();
+    assert_eq!((stats.usage, stats.failures), (0, 0));
+}
+
+#[test]
+fn files_of_version_2_are_written_as_given() {
+    let it = sandbox(serde_json::json!({}));
+    if it.cgroup.version() == Version::V1 {
+        println!("SKIPPED: this host has its controllers in version 1");
+        return;
+    }
+    let asked = serde_json::json!({ "unified": { "memory.high": "50331648", "pids.max": "7" } });
+    it.cgroup.update(&resources(asked)).unwrap();
+    assert_eq!(it.value("memory", "", "memory.high"), "50331648");
+    assert_eq!(it.value("pids", "", "pids.max"), "7");
+}
+
+#[test]
+fn a_process_beside_one_that_moved_down_goes_where_it_is() {
+    let it = sandbox(serde_json::json!({}));
+    let Some(unified) = it.cgroup.unified.as_ref().map(|it| it.path().to_owned()) else {
+        println!("SKIPPED: no hierarchy of version 2 on this host");
+        return;
+    };
+    let init = it.spawn(sleep_on);
+    until("it enters", || it.cgroup.pids().unwrap() == [init]);
+    fs::create_dir(unified.join("below")).unwrap();
+    fs::write(unified.join("below/cgroup.procs"), init.as_raw_pid().to_string()).unwrap();
+    let plan = it.cgroup.join_beside(init).unwrap();
+    let beside = wadah_sys::process::fork(move || {
+        if plan.enter().is_err() || plan.enter_unified().is_err() {
+            return 100;
+        }
+        sleep_on()
+    })
+    .unwrap();
+    let below = format!("{}/below", it.cgroup.location().as_str());
+    let place = || fs::read_to_string(format!("/proc/{}/cgroup", beside.as_raw_pid())).unwrap();
+    until("it is beside", || place().lines().any(|line| line == format!("0::/{below}")));
+    it.cgroup.kill_all().unwrap();
+    for pid in [init, beside] {
+        assert_eq!(wait(pid).terminating_signal(), Some(9));
+    }
+}
+
+#[test]
 fn groups_made_inside_are_removed_too() {
     let it = sandbox(serde_json::json!({}));
     for (_, directory) in it.cgroup.directories() {
