@@ -58,6 +58,7 @@ pub(super) fn run(root: &Root, flags: &Run, log: &Log) -> Result<u8, CommandErro
     let made = Making::begin(root, &flags.make, bundle)?;
     let (made, created) = made.create(&flags.make, Gate::Pipe, log)?;
     let (created, made) = made.finish(&flags.make, created, true)?;
+    let said = created.warnings.len();
     let started = created.start().map_err(|source| CommandError::Start { source });
     let running = match started {
         Ok(running) => running,
@@ -66,7 +67,7 @@ pub(super) fn run(root: &Root, flags: &Run, log: &Log) -> Result<u8, CommandErro
             return Err(err);
         }
     };
-    log.warnings(&running.warnings);
+    log.warnings(running.warnings.get(said..).unwrap_or_default());
     if flags.detach {
         return Ok(0);
     }
