@@ -5,6 +5,7 @@
 
 mod device;
 mod files;
+mod mode;
 mod mounts;
 mod network;
 mod ports;
