@@ -70,6 +70,8 @@ impl Foreground<'_> {
             return match ended {
                 Ended::Output => Ok(Left::Ended),
                 Ended::Detached => Ok(Left::Detached),
+                // As the signal would have ended us that comes with it.
+                Ended::HungUp => Err(Failure::Told { status: 129 }),
                 Ended::Unwritable(source) => Err(Failure::Output { source }),
                 Ended::Garbled(source) => {
                     Err(Failure::Connection { what: "output", source: Box::new(source) })

@@ -47,6 +47,8 @@ pub(crate) enum Ended {
     Output,
     /// The detach keys were typed.
     Detached,
+    /// The terminal that somebody typed at is gone.
+    HungUp,
     /// Our own output cannot be written.
     Unwritable(io::Error),
     /// What arrived makes no sense.
@@ -68,9 +70,9 @@ impl Session {
         if streams.stdin {
             let (socket, sender) = (Arc::clone(&socket), sender.clone());
             spawn("stdin", move || {
-                if send(socket.as_fd(), streams.detach) {
+                if let Some(end) = send(socket.as_fd(), streams.detach) {
                     // Nobody listens once the session has ended otherwise.
-                    drop(sender.send(Ended::Detached));
+                    drop(sender.send(end));
                 }
             })?;
         }
@@ -99,8 +101,8 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure
     handle.map(drop).map_err(|source| Failure::System { action: "start a thread", source })
 }
 
-/// Moves standard input to the container; true if the detach keys were typed.
-fn send(socket: BorrowedFd<'_>, detach: Option<DetachKeys>) -> bool {
+/// Moves standard input to the container; returns how that ended the session, if it did.
+fn send(socket: BorrowedFd<'_>, detach: Option<DetachKeys>) -> Option<Ended> {
     let mut watch = detach.map(DetachKeys::watch);
     let mut buffer = vec![0; PIECE];
     let mut through = Vec::new();
@@ -109,10 +111,12 @@ fn send(socket: BorrowedFd<'_>, detach: Option<DetachKeys>) -> bool {
             rustix::io::retry_on_intr(|| rustix::io::read(terminal::stdin(), &mut buffer[..]));
         let typed = match read {
             Ok(count) if count > 0 => &buffer[..count],
+            // In raw mode a terminal has no end but its own.
+            Ok(_) | Err(_) if watch.is_some() => return Some(Ended::HungUp),
             // The end of our input is the end of the container's; its output goes on.
             Ok(_) | Err(_) => {
                 let _ = rustix::net::shutdown(socket, Shutdown::Write);
-                return false;
+                return None;
             }
         };
         let (bytes, detached) = match &mut watch {
@@ -125,7 +129,7 @@ fn send(socket: BorrowedFd<'_>, detach: Option<DetachKeys>) -> bool {
         };
         // A container that has closed its input does not end the session: its output does.
         if write_all(socket, bytes).is_err() || detached {
-            return detached;
+            return detached.then_some(Ended::Detached);
         }
     }
 }

@@ -5,11 +5,15 @@ use std::{
     io::{Read as _, Write as _},
     os::fd::OwnedFd,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
-    thread,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags},
     process::{Pid, Signal},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -27,6 +31,8 @@ pub(crate) struct Terminal {
     before: Termios,
     child: Child,
     screen: Arc<Mutex<Vec<u8>>>,
+    gone: Arc<AtomicBool>,
+    watcher: Option<JoinHandle<()>>,
 }
 
 impl Terminal {
@@ -50,8 +56,10 @@ impl Terminal {
         let child = started.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
         let keyboard = File::from(master);
         let screen = Arc::new(Mutex::new(Vec::new()));
-        watch(keyboard.try_clone().unwrap(), Arc::clone(&screen));
-        Self { keyboard, side, before, child, screen }
+        let gone = Arc::new(AtomicBool::new(false));
+        let master = keyboard.try_clone().unwrap();
+        let watcher = Some(watch(master, Arc::clone(&screen), Arc::clone(&gone)));
+        Self { keyboard, side, before, child, screen, gone, watcher }
     }
 
     /// All that has been shown so far.
@@ -84,6 +92,21 @@ impl Terminal {
     pub(crate) fn is_raw(&self) -> bool {
         let modes = termios::tcgetattr(&self.side).unwrap();
         !modes.local_modes.contains(termios::LocalModes::ICANON)
+    }
+
+    /// Takes the terminal away, as closing its window does; returns the client's exit code.
+    pub(crate) fn hangs_up(mut self) -> Option<i32> {
+        self.gone.store(true, Ordering::Relaxed);
+        self.watcher.take().unwrap().join().unwrap();
+        let nothing = File::open("/dev/null").unwrap();
+        self.side = nothing.try_clone().unwrap().into();
+        self.keyboard = nothing;
+        let mut status = None;
+        wait_until("the client ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap().code()
     }
 
     /// Waits for the client's end; asserts its exit code and that the terminal is as it was.
@@ -119,11 +142,17 @@ fn resize(side: &OwnedFd, rows: u16, columns: u16) {
 }
 
 /// Collects what is shown, until the terminal is gone.
-fn watch(mut master: File, screen: Arc<Mutex<Vec<u8>>>) {
+fn watch(mut master: File, screen: Arc<Mutex<Vec<u8>>>, gone: Arc<AtomicBool>) -> JoinHandle<()> {
+    let moment = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
     thread::spawn(move || {
         let mut piece = [0; 4096];
-        while let Ok(count @ 1..) = master.read(&mut piece) {
+        while !gone.load(Ordering::Relaxed) {
+            let ready = poll(&mut [PollFd::new(&master, PollFlags::IN)], Some(&moment)).unwrap();
+            if ready == 0 {
+                continue;
+            }
+            let Ok(count @ 1..) = master.read(&mut piece) else { return };
             screen.lock().unwrap().extend_from_slice(&piece[..count]);
         }
-    });
+    })
 }

@@ -97,6 +97,15 @@ fn a_terminal_is_restored_when_the_daemon_dies() {
 }
 
 #[test]
+fn a_window_that_is_closed_ends_us_and_not_the_container() {
+    let sandbox = sandbox();
+    let terminal = Terminal::new(&command(&sandbox, "run -it --name kept busybox sh"));
+    terminal.shows("# ");
+    assert_eq!(terminal.hangs_up(), Some(129));
+    assert!(running(&sandbox, "kept"));
+}
+
+#[test]
 fn exec_has_a_terminal_of_its_own() {
     let sandbox = sandbox();
     sandbox.wadah(["run", "-d", "--name", "box", "busybox", "sleep", "1000"]).ok();
