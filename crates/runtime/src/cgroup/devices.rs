@@ -91,13 +91,11 @@ fn rule_of(rule: &LinuxDeviceCgroup) -> Result<DeviceRule, CgroupError> {
     })
 }
 
-/// Writes the rules to `devices.allow` and `devices.deny`.
+/// Writes the rules to `devices.allow` and `devices.deny`, one line at a time, as the kernel reads.
 pub(super) fn set_v1(directory: &Directory, rules: &[DeviceRule]) -> Result<(), CgroupError> {
-    for rule in rules {
-        let file = if rule.allow { "devices.allow" } else { "devices.deny" };
-        for line in lines_of(rule) {
-            directory.write(file, &line)?;
-        }
+    for rules in rules.chunk_by(|one, other| one.allow == other.allow) {
+        let file = if rules[0].allow { "devices.allow" } else { "devices.deny" };
+        directory.write_lines(file, rules.iter().flat_map(lines_of))?;
     }
     Ok(())
 }

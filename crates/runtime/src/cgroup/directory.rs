@@ -71,6 +71,23 @@ impl Directory {
         })
     }
 
+    /// Writes several values to one file, each with one system call.
+    pub(super) fn write_lines(
+        &self,
+        file: &str,
+        lines: impl Iterator<Item = String>,
+    ) -> Result<(), CgroupError> {
+        let fd = self.writer(file)?;
+        for line in lines {
+            rustix::io::write(&fd, line.as_bytes()).map_err(|source| CgroupError::Write {
+                path: self.path.join(file),
+                value: line,
+                source: source.into(),
+            })?;
+        }
+        Ok(())
+    }
+
     pub(super) fn try_write(&self, file: &str, value: &str) -> rustix::io::Result<()> {
         let fd = fs::openat(&self.fd, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
         rustix::io::write(fd, value.as_bytes()).map(|_| ())

@@ -241,27 +241,26 @@ fn controllers_of(directory: Option<&Directory>) -> Result<Vec<String>, CgroupEr
     Ok(text.split_whitespace().map(ToOwned::to_owned).collect())
 }
 
-/// Copies the processors and memory nodes of the group above, from the lowest that has some: a
-/// new cpuset of version 1 is empty, and no process can enter an empty one.
+/// Gives a new cpuset of version 1 the processors and memory nodes of the group above, from the
+/// lowest that has some: a new one is empty, and no process can enter an empty one.
+///
+/// Groups above that are new as well are told to pass theirs on (`cgroup.clone_children`), so that
+/// the next container's has them from the start.
 fn inherit_cpuset(mount: &Path, group: &Directory) -> Result<(), CgroupError> {
-    const FILES: [&str; 2] = ["cpuset.cpus", "cpuset.mems"];
+    if !group.read("cpuset.mems")?.trim().is_empty() {
+        return Ok(());
+    }
     let path = group.path();
     let Some(above) = path.parent().filter(|it| path != mount && it.starts_with(mount)) else {
         return Ok(());
     };
     let above = Directory::open(above.to_owned())?;
-    let mut values = FILES.map(|_| String::new());
-    for (file, value) in FILES.iter().zip(&mut values) {
-        *value = above.read(file)?;
-    }
-    if values.iter().any(|it| it.trim().is_empty()) {
+    if above.read("cpuset.mems")?.trim().is_empty() {
         inherit_cpuset(mount, &above)?;
-        for (file, value) in FILES.iter().zip(&mut values) {
-            *value = above.read(file)?;
-        }
+        above.write("cgroup.clone_children", "1")?;
     }
-    for (file, value) in FILES.iter().zip(&values) {
-        group.write(file, value.trim())?;
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        group.write(file, above.read(file)?.trim())?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `kill`, `delete`, `pause` and `resume`: acting on what runs.
 
-use std::time::Duration;
+use std::{os::fd::AsFd, time::Duration};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -86,18 +86,24 @@ pub(super) fn resume(root: &Root, id: &str) -> Result<(), CommandError> {
 }
 
 /// Removes what is left of a container whose process has ended.
-pub(super) fn destroy(entry: &Entry, record: &Record, log: &Log) -> Result<(), CommandError> {
+fn destroy(entry: &Entry, record: &Record, log: &Log) -> Result<(), CommandError> {
     if let Ok(cgroup) = Cgroup::open(&record.cgroup) {
-        // Those that share a pid namespace outlive the first process.
-        if !cgroup.pids()?.is_empty() {
-            cgroup.kill_all()?;
-        }
+        empty(&cgroup)?;
     }
     Cgroup::delete_at(&record.cgroup)?;
     if let Ok(spec) = entry.spec() {
         log.warnings(&hooks::poststop(&spec, &record.id, &record.bundle));
     }
     entry.remove()
+}
+
+/// Kills what is left in a container's group: those that share a pid namespace outlive its first
+/// process.
+pub(super) fn empty(cgroup: &Cgroup) -> Result<(), CommandError> {
+    if !cgroup.pids()?.is_empty() {
+        cgroup.kill_all()?;
+    }
+    Ok(())
 }
 
 /// Kills a container and waits for its end.
@@ -129,7 +135,6 @@ fn send(record: &Record, signal: i32, status: Status) -> Result<(), CommandError
     if state::start_time(record.pid) != Some(record.start_time) {
         return Err(not_running());
     }
-    use std::os::fd::AsFd;
     wadah_sys::process::pidfd_kill(pidfd.as_fd(), signal).map_err(|source| CommandError::Signal {
         signal,
         pid: record.pid,

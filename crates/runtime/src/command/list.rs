@@ -1,6 +1,6 @@
 //! `state` and `list`: telling about containers.
 
-use std::{io::Write, path::Path};
+use std::{fs, io::Write, path::Path};
 
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ struct State<'a> {
     created: &'a str,
     #[serde(skip_serializing_if = "std::collections::HashMap::is_empty")]
     annotations: &'a std::collections::HashMap<String, String>,
-    owner: &'a str,
+    owner: String,
 }
 
 impl<'a> State<'a> {
@@ -38,9 +38,20 @@ impl<'a> State<'a> {
             rootfs: &record.rootfs,
             created: &record.created,
             annotations: &record.annotations,
-            owner: &record.owner,
+            owner: name_of(record.owner),
         }
     }
+}
+
+/// The name of a user of the host, or the number where it has none.
+fn name_of(uid: u32) -> String {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse::<u32>().ok()? == uid).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| uid.to_string())
 }
 
 /// Prints the state of one container.
@@ -81,7 +92,7 @@ fn table(states: &[State<'_>]) -> String {
             it.status.clone(),
             it.bundle.display().to_string(),
             it.created.to_owned(),
-            it.owner.to_owned(),
+            it.owner.clone(),
         ]
     };
     columns(std::iter::once(header).chain(states.iter().map(row)).collect())

@@ -75,8 +75,10 @@ pub(super) fn run(root: &Root, flags: &Run, log: &Log) -> Result<u8, CommandErro
     let code = wait::wait(running.pid, running.terminal)?;
     if !flags.keep {
         let _lock = made.entry.lock()?;
-        let record = made.entry.record()?;
-        kill::destroy(&made.entry, &record, log)?;
+        kill::empty(&running.cgroup)?;
+        running.cgroup.delete()?;
+        log.warnings(&hooks::poststop(&made.bundle.spec, &made.id, &made.bundle.path));
+        made.entry.remove()?;
     }
     Ok(code)
 }
@@ -185,7 +187,7 @@ impl Making {
             bundle: self.bundle.path.clone(),
             rootfs: self.bundle.rootfs.clone(),
             created: rfc3339(SystemTime::now()),
-            owner: owner(),
+            owner: rustix::process::getuid().as_raw(),
             cgroup: self.cgroup.clone(),
             annotations: self.bundle.spec.annotations().clone().unwrap_or_default(),
         })?;
@@ -248,15 +250,4 @@ fn end(created: &Created) {
     let _killed = pidfd_send_signal(&created.pidfd, Signal::KILL);
     let _reaped = waitpid(Some(created.pid), WaitOptions::empty());
     let _deleted = Cgroup::delete(&created.cgroup);
-}
-
-fn owner() -> String {
-    let uid = rustix::process::getuid().as_raw();
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse::<u32>().ok()? == uid).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| uid.to_string())
 }

@@ -36,9 +36,19 @@ use self::{
     log::Log,
     state::Root,
 };
+use crate::protect;
+
+/// Commands whose process can be seen from inside a container.
+const SEEN: [&str; 3] = ["create", "exec", "run"];
 
 /// Runs the command that `arguments` (without the program's name) ask for.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.collect();
+    if SEEN.iter().any(|command| arguments.iter().any(|it| it == command)) {
+        // Before anything else is done, for it starts everything again. If it fails, the command
+        // tries again and tells.
+        let _protected = protect::reexec_from_readonly();
+    }
     let name = OsString::from("wadah-runtime");
     let flags = match Flags::try_parse_from(std::iter::once(name).chain(arguments)) {
         Ok(flags) => flags,

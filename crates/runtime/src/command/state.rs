@@ -46,7 +46,8 @@ pub(super) struct Record {
     pub(super) bundle: PathBuf,
     pub(super) rootfs: PathBuf,
     pub(super) created: String,
-    pub(super) owner: String,
+    /// The user who made it.
+    pub(super) owner: u32,
     pub(super) cgroup: Location,
     #[serde(default)]
     pub(super) annotations: HashMap<String, String>,
@@ -167,8 +168,10 @@ impl Entry {
         replace(&self.path.join(STATE), &text)
     }
 
+    /// Keeps the specification. Until the record is written nobody reads it.
     pub(super) fn write_spec(&self, text: &[u8]) -> Result<(), CommandError> {
-        replace(&self.path.join(SPEC), text)
+        let path = self.path.join(SPEC);
+        fs::write(&path, text).map_err(|source| CommandError::Write { path, source })
     }
 
     /// Forgets the container.
