@@ -64,6 +64,8 @@ fn runtime(world: &World, rounds: u32) -> Result<Vec<Row>> {
     quietly(Command::new(&world.executable).args(["runtime", "spec", "--bundle"]).arg(&bundle))?;
     let path = bundle.join("config.json");
     let mut spec: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+    // The newest version that crun 1.8 knows.
+    spec["ociVersion"] = json!("1.0.2");
     spec["root"] = json!({ "path": world.rootfs(), "readonly": true });
     spec["process"]["args"] = json!(["true"]);
     spec["process"]["terminal"] = json!(false);
