@@ -7,7 +7,10 @@
 
 use std::{
     future::Future,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -32,12 +35,18 @@ use crate::{
 pub(crate) struct Dispatcher {
     engine: Engine,
     tasks: TaskTracker,
+    requests: Arc<AtomicU64>,
 }
 
 impl Dispatcher {
     /// Answers for `engine`.
     pub(crate) fn new(engine: Engine) -> Self {
-        Self { engine, tasks: TaskTracker::new() }
+        Self { engine, tasks: TaskTracker::new(), requests: Arc::default() }
+    }
+
+    /// Counts requests.
+    pub(crate) fn requests(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.requests)
     }
 
     /// Waits for handlers that are at work.
@@ -53,6 +62,7 @@ impl Dispatcher {
         hides_eof: Arc<AtomicBool>,
     ) -> impl Future<Output = Reply> + Send + 'static {
         let began = Instant::now();
+        self.requests.fetch_add(1, Ordering::Relaxed);
         let title = format!("{} {}", request.method(), request.uri().path());
         let work = prepare(request, hides_eof).map(|(operation, call)| {
             let engine = self.engine.clone();
@@ -119,7 +129,7 @@ async fn run(engine: &Engine, operation: Operation, call: Call) -> Result<Reply,
         Op::ContainerDelete => containers::delete(containers, &call).await,
         Op::ContainerPrune => prune::prune(containers, events, &call).await,
         Op::ContainerWait => streams::wait(containers, &call).await,
-        Op::ContainerAttach => streams::attach(containers, &call).await,
+        Op::ContainerAttach => streams::attach(containers, call).await,
         Op::ContainerLogs => streams::logs(containers, &call).await,
         Op::ExecCreate => exec::create(execs, call).await,
         Op::ExecStart => exec::start(execs, call).await,

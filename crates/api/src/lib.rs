@@ -30,4 +30,4 @@ mod upload;
 mod version;
 mod wire;
 
-pub use server::{Listener, Server};
+pub use server::{Activity, Listener, Server};

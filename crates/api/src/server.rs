@@ -3,7 +3,14 @@
 //! **Invariant:** every connection is a task of the server's: when [`Server::run`] returns, there
 //! is none left.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -36,10 +43,28 @@ pub struct Server {
     dispatcher: Arc<Dispatcher>,
 }
 
+/// How much is being asked of a server.
+#[derive(Debug, Clone)]
+pub struct Activity {
+    requests: Arc<AtomicU64>,
+}
+
+impl Activity {
+    /// How many requests there were so far.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
 impl Server {
     /// Serves `engine`.
     pub fn new(engine: Engine) -> Self {
         Self { dispatcher: Arc::new(Dispatcher::new(engine)) }
+    }
+
+    /// A way to see, from elsewhere, how much is being asked.
+    pub fn activity(&self) -> Activity {
+        Activity { requests: self.dispatcher.requests() }
     }
 
     /// Serves until `stop` is cancelled; then lets requests finish, for a moment, and hangs up.

@@ -1,5 +1,7 @@
 //! Operations on containers that last: wait, attach, logs.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Serialize;
 use wadah_engine::{
@@ -69,7 +71,7 @@ impl From<Result<Waited, EngineError>> for WaitAnswer {
 }
 
 /// `POST /containers/{id}/attach`.
-pub(crate) async fn attach(containers: &Containers, call: &Call) -> Result<Reply, ApiError> {
+pub(crate) async fn attach(containers: &Arc<Containers>, call: Call) -> Result<Reply, ApiError> {
     let keys = DetachKeys::parse(call.query.get("detachKeys"))?;
     let attach = Attach {
         logs: call.query.flag("logs"),
@@ -80,6 +82,7 @@ pub(crate) async fn attach(containers: &Containers, call: &Call) -> Result<Reply
     };
     let attached = containers.attach(&call.name, attach).await?;
     let upgrade = call.wants_upgrade();
+    let told = Arc::clone(containers);
     Ok(Reply::Hijack(Box::new(Hijack {
         upgrade,
         announces_frames: upgrade && call.version.has(Gate::MultiplexedMediaType),
@@ -87,7 +90,7 @@ pub(crate) async fn attach(containers: &Containers, call: &Call) -> Result<Reply
         detach_keys: Some(keys).filter(|_| attached.tty),
         input: attached.input,
         output: attached.output,
-        on_detach: None,
+        on_detach: Some(Box::new(move || told.detached(&call.name))),
     })))
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use wadah_engine::config::{
     Device, DeviceRate, DeviceWeight, HostConfig as Domain, Mount, MountKind, PortBinding,
-    PortSpec, RestartPolicy, Ulimit,
+    PortSpec, Resources, RestartPolicy, Ulimit,
 };
 
 use super::{is_false, is_zero, or_null};
@@ -56,6 +56,20 @@ pub(crate) struct HostConfig<'a> {
     sysctls: &'a BTreeMap<String, String>,
     runtime: &'a str,
     isolation: &'a str,
+    #[serde(flatten)]
+    resources: Limits<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mounts: Vec<MountRequest<'a>>,
+    masked_paths: Option<&'a [String]>,
+    readonly_paths: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init: Option<bool>,
+}
+
+/// The limits among the fields.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Limits<'a> {
     cpu_shares: i64,
     memory: i64,
     nano_cpus: i64,
@@ -93,12 +107,6 @@ pub(crate) struct HostConfig<'a> {
     io_maximum_iops: u64,
     #[serde(rename = "IOMaximumBandwidth")]
     io_maximum_bandwidth: u64,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    mounts: Vec<MountRequest<'a>>,
-    masked_paths: Option<&'a [String]>,
-    readonly_paths: Option<&'a [String]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    init: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -200,7 +208,6 @@ const SHM_SIZE: i64 = 64 * 1024 * 1024;
 impl<'a> HostConfig<'a> {
     /// What is asked of a container, with the paths that are masked and read-only in force.
     pub(crate) fn new(it: &'a Domain, masked: &'a [String], readonly: &'a [String]) -> Self {
-        let resources = &it.resources;
         let (rows, columns) = it.console_size.unwrap_or_default();
         Self {
             binds: or_null(&it.binds),
@@ -228,7 +235,7 @@ impl<'a> HostConfig<'a> {
             ipc_mode: it.ipc_mode.to_string(),
             cgroup: "",
             links: or_null(&it.links),
-            oom_score_adj: resources.oom_score_adj,
+            oom_score_adj: it.resources.oom_score_adj,
             pid_mode: it.pid_mode.to_string(),
             privileged: it.privileged,
             publish_all_ports: it.publish_all_ports,
@@ -242,41 +249,49 @@ impl<'a> HostConfig<'a> {
             sysctls: &it.sysctls,
             runtime: if it.runtime.is_empty() { "wadah" } else { &it.runtime },
             isolation: &it.isolation,
-            cpu_shares: resources.cpu_shares,
-            memory: resources.memory,
-            nano_cpus: resources.nano_cpus,
-            cgroup_parent: &it.cgroup_parent,
-            blkio_weight: resources.blkio_weight,
-            blkio_weight_device: resources.blkio_weight_device.iter().map(Into::into).collect(),
-            blkio_device_read_bps: rates(&resources.blkio_read_bps),
-            blkio_device_write_bps: rates(&resources.blkio_write_bps),
-            blkio_device_read_iops: rates(&resources.blkio_read_iops),
-            blkio_device_write_iops: rates(&resources.blkio_write_iops),
-            cpu_period: resources.cpu_period,
-            cpu_quota: resources.cpu_quota,
-            cpu_realtime_period: resources.cpu_realtime_period,
-            cpu_realtime_runtime: resources.cpu_realtime_runtime,
-            cpuset_cpus: &resources.cpuset_cpus,
-            cpuset_mems: &resources.cpuset_mems,
-            devices: resources.devices.iter().map(Into::into).collect(),
-            device_cgroup_rules: or_null(&resources.device_cgroup_rules),
-            device_requests: or_null(&resources.device_requests),
-            kernel_memory: resources.kernel_memory,
-            kernel_memory_tcp: resources.kernel_memory_tcp,
-            memory_reservation: resources.memory_reservation,
-            memory_swap: resources.memory_swap,
-            memory_swappiness: resources.memory_swappiness,
-            oom_kill_disable: resources.oom_kill_disable,
-            pids_limit: resources.pids_limit,
-            ulimits: resources.ulimits.iter().map(Into::into).collect(),
-            cpu_count: 0,
-            cpu_percent: 0,
-            io_maximum_iops: 0,
-            io_maximum_bandwidth: 0,
+            resources: Limits::new(&it.resources, &it.cgroup_parent),
             mounts: it.mounts.iter().map(Into::into).collect(),
             masked_paths: or_null(masked),
             readonly_paths: or_null(readonly),
             init: it.init,
+        }
+    }
+}
+
+impl<'a> Limits<'a> {
+    fn new(it: &'a Resources, cgroup_parent: &'a str) -> Self {
+        Self {
+            cpu_shares: it.cpu_shares,
+            memory: it.memory,
+            nano_cpus: it.nano_cpus,
+            cgroup_parent,
+            blkio_weight: it.blkio_weight,
+            blkio_weight_device: it.blkio_weight_device.iter().map(Into::into).collect(),
+            blkio_device_read_bps: rates(&it.blkio_read_bps),
+            blkio_device_write_bps: rates(&it.blkio_write_bps),
+            blkio_device_read_iops: rates(&it.blkio_read_iops),
+            blkio_device_write_iops: rates(&it.blkio_write_iops),
+            cpu_period: it.cpu_period,
+            cpu_quota: it.cpu_quota,
+            cpu_realtime_period: it.cpu_realtime_period,
+            cpu_realtime_runtime: it.cpu_realtime_runtime,
+            cpuset_cpus: &it.cpuset_cpus,
+            cpuset_mems: &it.cpuset_mems,
+            devices: it.devices.iter().map(Into::into).collect(),
+            device_cgroup_rules: or_null(&it.device_cgroup_rules),
+            device_requests: or_null(&it.device_requests),
+            kernel_memory: it.kernel_memory,
+            kernel_memory_tcp: it.kernel_memory_tcp,
+            memory_reservation: it.memory_reservation,
+            memory_swap: it.memory_swap,
+            memory_swappiness: it.memory_swappiness,
+            oom_kill_disable: it.oom_kill_disable,
+            pids_limit: it.pids_limit,
+            ulimits: it.ulimits.iter().map(Into::into).collect(),
+            cpu_count: 0,
+            cpu_percent: 0,
+            io_maximum_iops: 0,
+            io_maximum_bandwidth: 0,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! stop does beyond a kill is to be polite to clients and to remove the socket and the pidfile.
 
 mod flags;
+mod idle;
 mod log;
 mod pidfile;
 mod socket;
@@ -110,7 +111,10 @@ async fn serve(flags: &Flags, passed: Vec<OwnedFd>, began: Instant) -> Result<()
     tracing::info!(milliseconds, "ready: API on {}", addresses.join(", "));
     let (listeners, cleanup): (Vec<Listener>, Vec<_>) =
         sockets.into_iter().map(Socket::into_parts).unzip();
-    Server::new(engine.clone()).run(listeners, stop).await;
+    let server = Server::new(engine.clone());
+    let idle = tokio::spawn(idle::trim_when_quiet(server.activity()));
+    server.run(listeners, stop).await;
+    idle.abort();
     drop(cleanup);
     engine.close().await;
     tracing::info!("stopped; containers run on");
