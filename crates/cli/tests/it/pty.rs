@@ -38,11 +38,14 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Starts `command` on a terminal of 30 rows and 100 columns that it controls.
     pub(crate) fn new(command: &Command) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
-        let side = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        let side =
+            rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+                .unwrap();
         let stdio = || Stdio::from(side.try_clone().unwrap());
         let before = termios::tcgetattr(&side).unwrap();
         let mut started = Command::new("setsid");
