@@ -119,6 +119,9 @@ impl Shared {
                 strays.push(directory);
             } else if directory.was_launched() {
                 launched.insert(id, directory);
+            } else if !directory.record().exists() {
+                // Of a start that was cut off early. At once: soon there may be another.
+                directory.remove()?;
             }
         }
         Ok(Found { records, launched, strays })
@@ -339,6 +342,7 @@ impl Shared {
     async fn sweep(self: &Arc<Self>, strays: Vec<RunDirectory>) {
         let shared = Arc::clone(self);
         let swept = self.tasks.block(move || {
+            RunDirectory::sweep(&shared.settings.exec_root);
             for directory in strays {
                 let removed = directory.bury().and_then(|()| directory.remove());
                 if let Err(error) = removed {

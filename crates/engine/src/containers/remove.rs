@@ -28,19 +28,16 @@ impl Shared {
         }
         let _operation = container.operate("remove").await?;
         let before = claim(&container, remove.force)?;
-        let ended = self.end(&container).await;
-        if let Err(error) = ended {
-            // It stays, as what it was: someone may try again.
-            container.now().state = before;
+        let ended = async {
+            self.kill_and_wait(&container).await?;
+            self.wait_until_cleared(&container).await
+        };
+        if let Err(error) = ended.await {
+            give_up(&container, before);
             return Err(error);
         }
-        self.wait_until_cleared(&container).await?;
         self.remove_claimed(&container).await;
         Ok(())
-    }
-
-    async fn end(&self, container: &Container) -> Result<(), EngineError> {
-        self.kill_and_wait(container).await
     }
 
     /// Removes a container that has ended and was to be removed then.
@@ -90,12 +87,12 @@ impl Shared {
     fn take_away(&self, container: &Container) -> Result<Option<std::path::PathBuf>, EngineError> {
         let id = container.id();
         let operation = || format!("cannot remove container {id}");
-        if container.definition.host.auto_remove {
-            // Its record is in its run directory: that goes when the shim has gone, or at once.
-            if container.now().run.is_none() {
-                self.run_directory(id).remove()?;
-            }
-        } else {
+        // While there is a shim, the run directory goes after it.
+        let is_over = container.now().run.is_none();
+        if is_over {
+            self.run_directory(id).remove()?;
+        }
+        if !container.definition.host.auto_remove {
             let _writing = container.writing();
             let table = self.store.database.table::<RecordForm>();
             table.remove(id.as_str()).map_err(|it| EngineError::mechanism(operation(), it))?;
@@ -103,6 +100,15 @@ impl Shared {
         let away = self.store.containers.take_away(id);
         away.map_err(|it| EngineError::mechanism(operation(), it))
     }
+}
+
+/// It stays, as what it was or has become meanwhile: someone may try again.
+fn give_up(container: &Container, before: State) {
+    let mut now = container.now();
+    now.state = match (&now.state, before) {
+        (State::Removing(Some(exited)), State::Running(_)) => State::Exited(exited.clone()),
+        (_, before) => before,
+    };
 }
 
 /// Marks a container as being removed; gives back what it was.

@@ -14,9 +14,12 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 use wadah_oci::ContainerId;
-use wadah_shim::launch::{LAUNCH, SOCKET, bury};
+use wadah_shim::launch::{LAUNCH, SOCKET, STATE, bury};
 
 use crate::{EngineError, files};
+
+/// What follows the name of a run directory that is being deleted.
+const GONE: &str = ".gone";
 
 /// The run directory of one container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,40 +106,51 @@ impl RunDirectory {
         bury(&self.path).map_err(|it| EngineError::mechanism(operation(), it))
     }
 
-    /// Removes what belongs to one run, and the directory, unless the engine's record is in it.
+    /// Removes what belongs to one run, but keeps the engine's record: what a start leaves that
+    /// was cut off. First goes what tells that it ran, last what tells that there was a run.
     pub(crate) fn clear(&self) -> Result<(), EngineError> {
-        let keep = self.record();
         let operation = || format!("cannot clear {}", self.path.display());
-        let entries = match fs::read_dir(&self.path) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(EngineError::io(operation(), error)),
-        };
-        let mut kept = false;
-        // `shim.json` goes last: as long as it is there, a start that finds this directory knows
-        // that there was a run.
-        let mut last = None;
-        for entry in entries {
-            let path = entry.map_err(|it| EngineError::io(operation(), it))?.path();
-            if path == keep {
-                kept = true;
-            } else if path == self.launch() {
-                last = Some(path);
-            } else {
-                remove_any(&path).map_err(|it| EngineError::io(operation(), it))?;
+        let failed = |source| EngineError::io(operation(), source);
+        if !self.record().exists() {
+            return self.remove();
+        }
+        remove_any(&self.path.join(STATE)).map_err(failed)?;
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path != self.record() && path != self.launch() {
+                remove_any(&path).map_err(failed)?;
             }
         }
-        last.map_or(Ok(()), |it| remove_any(&it)).map_err(|it| EngineError::io(operation(), it))?;
-        if kept { Ok(()) } else { self.remove() }
+        remove_any(&self.launch()).map_err(failed)
     }
 
-    /// Removes it with everything in it.
+    /// Removes it with everything in it: renamed away first, so that it is never there in part.
+    /// What a crash leaves of the rest is swept at the next start.
     pub(crate) fn remove(&self) -> Result<(), EngineError> {
-        match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(EngineError::io(format!("cannot remove {}", self.path.display()), error))
+        let failed =
+            |source| EngineError::io(format!("cannot remove {}", self.path.display()), source);
+        let mut away = self.path.as_os_str().to_owned();
+        away.push(GONE);
+        let away = Path::new(&away);
+        match fs::rename(&self.path, away) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // What an earlier removal has left is in the way.
+            Err(_) => {
+                fs::remove_dir_all(away).map_err(failed)?;
+                fs::rename(&self.path, away).map_err(failed)?;
             }
-            _ => Ok(()),
+        }
+        fs::remove_dir_all(away).map_err(failed)
+    }
+
+    /// Deletes what removals that were cut off have left in `exec_root`.
+    pub(crate) fn sweep(exec_root: &Path) {
+        let entries = fs::read_dir(exec_root.join("containers")).into_iter().flatten().flatten();
+        for entry in entries.filter(|it| it.file_name().to_string_lossy().ends_with(GONE)) {
+            if let Err(error) = fs::remove_dir_all(entry.path()) {
+                tracing::warn!(%error, path = %entry.path().display(), "something stays");
+            }
         }
     }
 }
