@@ -20,7 +20,15 @@ const WALLS: &[(&str, &[&str])] = &[
     ("wadah-cli", &[]),
     (
         "wadah",
-        &["wadah-api", "wadah-cli", "wadah-engine", "wadah-oci", "wadah-runtime", "wadah-shim"],
+        &[
+            "wadah-api",
+            "wadah-cli",
+            "wadah-engine",
+            "wadah-oci",
+            "wadah-runtime",
+            "wadah-shim",
+            "wadah-sys",
+        ],
     ),
     ("wadah-testkit", &["wadah-sys"]),
     ("xtask", &["wadah-testkit", "wadah-sys"]),
