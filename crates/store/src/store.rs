@@ -296,7 +296,9 @@ mod tests {
         );
         drop(store);
         Store::open(&root).unwrap();
-        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o7777, 0o711);
+        let mode = |it: &Path| fs::metadata(it).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&root), 0o711);
+        assert_eq!(mode(&root.join("wadah.redb")), 0o600);
     }
 
     #[test]

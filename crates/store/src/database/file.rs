@@ -3,7 +3,9 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
@@ -50,7 +52,7 @@ impl Shared {
     pub(super) fn open(path: &Path) -> Result<Opened, DatabaseError> {
         let copy_path = mirror::path_of(path);
         let is_gone = !path.exists() && copy_path.exists();
-        let inspected = if is_gone { Inspection::Gone } else { inspect(path)? };
+        let inspected = if is_gone { Inspection::Gone } else { inspect(path, true)? };
         let (copy, mut damage) = inspect_copy(&copy_path)?;
         let file = match inspected {
             Inspection::Sound(file) => file,
@@ -112,6 +114,18 @@ impl Shared {
     }
 }
 
+/// Opens or makes a database that only we can read: records have environments in them.
+fn create(path: &Path) -> Result<redb::Database, redb::DatabaseError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    builder().create_file(file)
+}
+
 fn builder() -> redb::Builder {
     let mut builder = redb::Database::builder();
     builder.set_cache_size(CACHE);
@@ -129,7 +143,7 @@ fn inspect_copy(path: &Path) -> Result<(Option<redb::Database>, Vec<Damage>), Da
     if !path.exists() {
         return Ok((None, Vec::new()));
     }
-    Ok(match inspect(path)? {
+    Ok(match inspect(path, false)? {
         Inspection::Sound(file) => (Some(file), Vec::new()),
         Inspection::Damaged { reason, .. } => {
             let aside = set_aside(path)?;
@@ -139,15 +153,16 @@ fn inspect_copy(path: &Path) -> Result<(Option<redb::Database>, Vec<Damage>), Da
     })
 }
 
-/// Opens the file and reads all of it. An error of the disk is an error; anything else that is
+/// Opens the file and checks all of it, reading its rows first if `rows_matter`, since a check that
+/// fails may take some of them away. An error of the disk is an error; anything else that is
 /// wrong is damage. `redb` may panic on pages that lie, hence the catching.
-fn inspect(path: &Path) -> Result<Inspection, DatabaseError> {
+fn inspect(path: &Path, rows_matter: bool) -> Result<Inspection, DatabaseError> {
     let damaged = |rows, reason: String| Ok(Inspection::Damaged { rows, reason });
     if fs::metadata(path).is_ok_and(|it| it.len() == 0) {
         // redb takes an empty file for a new one; ours is never empty, so it was truncated.
         return damaged(Vec::new(), "the file is empty".into());
     }
-    let opened = catch_unwind(|| builder().create(path));
+    let opened = catch_unwind(|| create(path));
     let mut file = match opened {
         Ok(Ok(file)) => file,
         Ok(Err(error)) if is_disk_error(&error) => {
@@ -156,7 +171,7 @@ fn inspect(path: &Path) -> Result<Inspection, DatabaseError> {
         Ok(Err(error)) => return damaged(Vec::new(), error.to_string()),
         Err(_) => return damaged(Vec::new(), "its pages are inconsistent".into()),
     };
-    let (rows, all_read) = salvage(&file);
+    let (rows, all_read) = if rows_matter { salvage(&file) } else { (Vec::new(), true) };
     let checked = catch_unwind(AssertUnwindSafe(|| file.check_integrity()));
     match checked {
         Ok(Ok(true)) if all_read => Ok(Inspection::Sound(file)),
@@ -231,7 +246,7 @@ fn set_aside(path: &Path) -> Result<PathBuf, DatabaseError> {
 }
 
 fn make_of(path: &Path, rows: &[RawRow]) -> Result<redb::Database, DatabaseError> {
-    let file = builder().create(path).map_err(DatabaseError::file("make"))?;
+    let file = create(path).map_err(DatabaseError::file("make"))?;
     restore(&file, rows).map_err(DatabaseError::file("restore"))?;
     Ok(file)
 }
@@ -249,7 +264,7 @@ fn restore(file: &redb::Database, rows: &[RawRow]) -> Result<(), redb::Error> {
 pub(super) fn copy(file: &redb::Database, path: &Path) -> Result<redb::Database, redb::Error> {
     let mut rows = Vec::new();
     read_all(file, &mut rows)?;
-    let copy = builder().create(path)?;
+    let copy = create(path)?;
     restore(&copy, &rows)?;
     Ok(copy)
 }
