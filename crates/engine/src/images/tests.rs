@@ -1,3 +1,5 @@
+//! Images on a real store: loading, importing, naming, removing.
+
 use std::{
     collections::BTreeMap,
     env, fs,

@@ -1,3 +1,5 @@
+//! Records on a real disk: kept, damaged, recovered.
+
 use std::{
     fs::{self, OpenOptions},
     os::unix::fs::FileExt as _,

@@ -1,3 +1,5 @@
+//! Reading back what other writers and our own have written.
+
 use super::*;
 
 fn entry(path: &[u8], kind: Kind) -> Entry {
