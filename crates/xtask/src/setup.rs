@@ -24,7 +24,11 @@ const NEEDED: &[Package] = &[
         why: "an independent look at the firewall in tests",
     },
     Package { name: "util-linux", proof: "/usr/bin/nsenter", why: "network namespaces for tests" },
-    Package { name: "qemu-system-x86", proof: "/usr/bin/qemu-system-x86_64", why: "a guest with cgroup version 2 for tests" },
+    Package {
+        name: "qemu-system-x86",
+        proof: "/usr/bin/qemu-system-x86_64",
+        why: "a guest with cgroup version 2 for tests",
+    },
 ];
 
 const PEERS: &[Package] = &[
