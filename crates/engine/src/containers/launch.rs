@@ -5,6 +5,7 @@ use std::{
     os::fd::{AsFd as _, OwnedFd},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use wadah_net::Namespace as NetNamespace;
@@ -77,9 +78,11 @@ impl Shared {
             NetworkNamespace::New(namespace) => namespace.fd(),
             NetworkNamespace::Joined(fd) => fd.as_fd(),
         });
+        let begin = Instant::now();
         let shim = self.settings.launcher.launch(&launch, &spec, network).map_err(|error| {
             EngineError::mechanism(format!("cannot start container {}", container.id()), error)
         })?;
+        tracing::debug!(id = %container.id(), spawned = ?begin.elapsed(), "a shim is spawned");
         match plan.network {
             Some(NetworkNamespace::New(namespace)) if plan.attachment.is_some() => {
                 Ok((shim, Some(namespace)))

@@ -7,7 +7,7 @@
 //! **Invariant:** a start that fails leaves nothing: no process, no directory, no address. One
 //! that is cut off with the daemon is undone by the next daemon, from the run directory.
 
-use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc};
+use std::{os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use tokio::{net::UnixStream, sync::oneshot};
@@ -116,8 +116,10 @@ impl Shared {
         let directory = self.run_directory(container.id());
         let attachment = plan.attachment.clone();
         let (shared, for_shim) = (Arc::clone(self), Arc::clone(container));
+        let begin = Instant::now();
         let launched = move || shared.launch_shim(&for_shim, plan);
         let (shim, network) = self.tasks.block(launched).await?;
+        tracing::debug!(id = %container.id(), launched = ?begin.elapsed(), "a shim is launched");
         let (run, exit) = self.connect(container, directory, shim, attachment)?;
         let started = self.bring_up(container, &run, network).await;
         if let Err(error) = started {
@@ -174,7 +176,10 @@ impl Shared {
         let id = container.id().as_str();
         let created = async {
             let created = run.connection.call(Call::Created, Deadline::Long).await;
-            created.map_err(|it| start_error(id, it)).map(drop)
+            match created.map_err(|it| start_error(id, it))? {
+                Answer::State(state) => Ok(state.pid),
+                answer => Err(start_error(id, CallError::unexpected("created", &answer))),
+            }
         };
         let connected = async {
             let (Some(namespace), Some(attachment)) = (network, run.attachment.clone()) else {
@@ -187,14 +192,17 @@ impl Shared {
             let subscribed = run.connection.call(Call::Subscribe, Deadline::Long).await;
             subscribed.map_err(|it| start_error(id, it)).map(drop)
         };
-        tokio::try_join!(created, connected, subscribed)?;
+        let begin = Instant::now();
+        // All to their ends, also if one fails: what is being connected must not be given back.
+        let (created, connected, subscribed) = tokio::join!(created, connected, subscribed);
+        let pid = created.and_then(|pid| connected.map(|()| pid))?;
+        subscribed?;
+        let made = begin.elapsed();
         self.attach_waiting(container, run).await;
+        let attached = begin.elapsed();
         let started = run.connection.call(Call::Start, Deadline::Long).await;
-        let pid = match started.map_err(|it| start_error(id, it))? {
-            Answer::Pid { pid } => pid,
-            Answer::State(state) => state.pid,
-            _ => run.state().await.map_err(|it| start_error(id, it))?.pid,
-        };
+        tracing::debug!(id, ?made, ?attached, started = ?begin.elapsed(), "the shim has started it");
+        let _done = started.map_err(|it| start_error(id, it))?;
         Ok(Running { pid, started_at: Timestamp::now(), paused: false })
     }
 
