@@ -37,12 +37,11 @@ pub(crate) fn cgroups(parent: &str) -> Vec<String> {
         .collect()
 }
 
-/// Removes the cgroup parent itself, which the daemon keeps.
-pub(crate) fn remove_cgroup_parent(parent: &str) {
-    for hierarchy in hierarchies() {
-        // Hierarchies in which the parent was never made have nothing to remove.
-        drop(fs::remove_dir(hierarchy.join(parent.trim_start_matches('/'))));
-    }
+/// Removes the cgroup parent itself, which the daemon keeps; tells where it could not be removed.
+pub(crate) fn remove_cgroup_parent(parent: &str) -> Vec<String> {
+    let paths = hierarchies().into_iter().map(|it| it.join(parent.trim_start_matches('/')));
+    let remains = |it: &PathBuf| fs::remove_dir(it).is_err() && it.exists();
+    paths.filter(remains).map(|it| format!("cgroup {}", it.display())).collect()
 }
 
 /// What is in the directory `path`, if it exists.

@@ -289,7 +289,13 @@ impl Sandbox {
         }
         drop(self.holder.kill());
         drop(self.holder.wait());
-        leaks::remove_cgroup_parent(&self.cgroup_parent);
+        // What was killed a moment ago may still be leaving its cgroups.
+        let begin = std::time::Instant::now();
+        while !leaks::remove_cgroup_parent(&self.cgroup_parent).is_empty()
+            && begin.elapsed() < std::time::Duration::from_secs(2)
+        {
+            thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 }
 
