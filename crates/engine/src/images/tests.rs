@@ -384,8 +384,8 @@ fn a_tag_moves_from_image_to_image() {
     assert_eq!(listing(&[("until", "1")]).unwrap().len(), 0);
     assert_eq!(listing(&[("until", "1h")]).unwrap().len(), 2);
     assert_eq!(listing(&[("since", "x:1")]).unwrap().len(), 0);
-    assert!(listing(&[("dangling", "maybe")]).is_err());
-    assert!(listing(&[("colour", "red")]).is_err());
+    listing(&[("dangling", "maybe")]).unwrap_err();
+    listing(&[("colour", "red")]).unwrap_err();
     let error = scene.images.tag("x:1", &format!("z@{}", Digest::of(b""))).unwrap_err();
     assert_eq!(error.to_string(), "refusing to create a tag with a digest reference");
 }
@@ -466,8 +466,8 @@ fn a_root_filesystem_is_imported() {
     assert_eq!(image.config.defaults.env, ["A=1"]);
     assert_eq!(scene.images.history("fs:1").unwrap()[0].comment, "from a tar");
     let bad = Import { changes: vec!["RUN x".into()], ..Import::default() };
-    assert!(scene.images.import(&layer("x")[..], &bad).is_err());
-    assert!(scene.images.import(&b"nonsense"[..], &Import::default()).is_err());
+    scene.images.import(&layer("x")[..], &bad).unwrap_err();
+    scene.images.import(&b"nonsense"[..], &Import::default()).unwrap_err();
     scene.check_clean();
 }
 
@@ -578,6 +578,6 @@ fn a_stream_that_breaks_off_leaves_nothing() {
     let mut archive = saved(&[layer("a")], json!(["x:1"]), json!({}));
     archive.truncate(2500);
     let broken = Broken(io::Cursor::new(archive));
-    assert!(scene.images.load(broken, true, &mut |_| {}).is_err());
+    scene.images.load(broken, true, &mut |_| {}).unwrap_err();
     scene.check_clean();
 }

@@ -22,10 +22,7 @@ use std::{
 
 use tokio::{io::unix::AsyncFd, time::timeout};
 use tokio_util::sync::CancellationToken;
-use wadah_shim::{
-    launch::Child,
-    protocol::{Answer, Call, State},
-};
+use wadah_shim::{launch::Child, protocol::Call};
 
 use crate::{networks::Attachment, tasks::Tasks};
 
@@ -56,14 +53,6 @@ impl Run {
     pub(crate) async fn closed(&self) {
         if timeout(GOING, self.connection.closed()).await.is_err() {
             tracing::warn!(directory = %self.directory.path().display(), "a shim does not go");
-        }
-    }
-
-    /// Asks for the state.
-    pub(crate) async fn state(&self) -> Result<State, CallError> {
-        match self.connection.call(Call::State, Deadline::Short).await? {
-            Answer::State(state) => Ok(state),
-            answer => Err(CallError::unexpected("state", &answer)),
         }
     }
 }
