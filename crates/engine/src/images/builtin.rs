@@ -14,6 +14,9 @@ use super::{
     record::LayerRecord,
 };
 
+/// When the image was last changed, for people: 2026-11-21, not the clock's time.
+const BUILT: Timestamp = Timestamp::constant(1_795_219_200, 0);
+
 /// An image of one static executable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Builtin<'a> {
@@ -36,7 +39,7 @@ impl Images {
         let diff_id = Digest::of(&bytes);
         let config = Configuration {
             platform: Platform::host(),
-            created: Timestamp::UNIX_EPOCH,
+            created: BUILT,
             comment: String::new(),
             created_by: format!("ADD {} /", builtin.path),
             defaults: builtin.defaults.clone(),

@@ -11,9 +11,12 @@ use std::{
 };
 
 use rustix::{
-    fs::{Access, AtFlags, CWD, FileType, accessat, fchown, fstat, stat},
+    fs::{
+        Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, accessat, fchown, fstat,
+        openat2, stat,
+    },
     io::{Errno, fcntl_dupfd_cloexec},
-    process::{chdir, umask},
+    process::{fchdir, umask},
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
 };
 use wadah_sys::{
@@ -77,10 +80,10 @@ impl Ready {
         let environment = environment(process)?;
         // As root first: the user may not be able to reach it from above. Then again as the user,
         // who may be the only one to be let in by a network filesystem.
-        let entered = chdir(&process.directory);
+        let entered = enter(&process.directory);
         identity::become_user(process)?;
         if entered.is_err() {
-            chdir(&process.directory).map_err(|errno| working_directory(process, errno))?;
+            enter(&process.directory).map_err(|errno| working_directory(process, errno))?;
         }
         check_directory(process)?;
         let found = find(&process.executable, &process.search_path).map_err(Failure::Launch)?;
@@ -192,8 +195,19 @@ fn environment(process: &ProcessPlan) -> Result<Strings, Failure> {
     Strings::new(all).step(|| "set the environment")
 }
 
+/// Changes the working directory, but not through the links of procfs that lead to descriptors: what
+/// is open in this process is no business of who named the directory (CVE-2024-21626).
+fn enter(directory: &Path) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_MAGICLINKS;
+    fchdir(openat2(CWD, directory, flags, Mode::empty(), resolve)?)
+}
+
 fn working_directory(process: &ProcessPlan, errno: Errno) -> Failure {
     let directory = process.directory.clone();
+    if errno == Errno::LOOP {
+        return Failure::Launch(Launch::OutsideRoot { directory });
+    }
     Failure::Launch(Launch::WorkingDirectory { directory, errno: errno.raw_os_error() })
 }
 

@@ -52,6 +52,9 @@ impl Shared {
     pub(super) fn open(path: &Path) -> Result<Opened, DatabaseError> {
         let copy_path = mirror::path_of(path);
         let is_gone = !path.exists() && copy_path.exists();
+        if !path.exists() && !is_gone {
+            drop(make_of(path, &[])?);
+        }
         let inspected = if is_gone { Inspection::Gone } else { inspect(path, true)? };
         let (copy, mut damage) = inspect_copy(&copy_path)?;
         let file = match inspected {
@@ -246,8 +249,22 @@ fn set_aside(path: &Path) -> Result<PathBuf, DatabaseError> {
 }
 
 fn make_of(path: &Path, rows: &[RawRow]) -> Result<redb::Database, DatabaseError> {
-    let file = create(path).map_err(DatabaseError::file("make"))?;
-    restore(&file, rows).map_err(DatabaseError::file("restore"))?;
+    make_whole(path, rows).map_err(DatabaseError::file("make"))
+}
+
+/// Makes a database under another name, which it loses when it is whole: one that was cut off in
+/// the making is never taken for one that was damaged.
+fn make_whole(path: &Path, rows: &[RawRow]) -> Result<redb::Database, redb::Error> {
+    let unfinished = path.with_extension("unfinished");
+    match fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(redb::Error::Io(error));
+        }
+        _ => {}
+    }
+    let file = create(&unfinished)?;
+    restore(&file, rows)?;
+    fs::rename(&unfinished, path).map_err(redb::Error::Io)?;
     Ok(file)
 }
 
@@ -260,13 +277,11 @@ fn restore(file: &redb::Database, rows: &[RawRow]) -> Result<(), redb::Error> {
     Ok(transaction.commit()?)
 }
 
-/// Makes a copy of everything in the file, at `path`, where nothing may be.
+/// Makes a copy of everything in the file, at `path`, in place of what is there.
 pub(super) fn copy(file: &redb::Database, path: &Path) -> Result<redb::Database, redb::Error> {
     let mut rows = Vec::new();
     read_all(file, &mut rows)?;
-    let copy = create(path)?;
-    restore(&copy, &rows)?;
-    Ok(copy)
+    make_whole(path, &rows)
 }
 
 /// Makes changes within a transaction, which becomes the commit with this number.

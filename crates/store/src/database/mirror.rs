@@ -8,7 +8,6 @@
 //! in step is made anew from it at the next opening.
 
 use std::{
-    fs, io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -106,11 +105,7 @@ impl Keeper {
 
     fn make_anew(&mut self) {
         self.copy = None;
-        let made = match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => None,
-            _ => self.shared.read(|file| file::copy(file, &self.path)).ok(),
-        };
-        self.copy = made;
+        self.copy = self.shared.read(|file| file::copy(file, &self.path)).ok();
     }
 }
 
