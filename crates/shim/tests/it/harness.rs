@@ -179,7 +179,10 @@ impl Container {
         let files = (1..10).rev().map(older).chain([path.clone()]);
         let mut text = String::new();
         for file in files {
-            for line in fs::read_to_string(file).unwrap_or_default().lines() {
+            let written = fs::read_to_string(file).unwrap_or_default();
+            // The last entry may be in the middle of being written.
+            let whole = written.rfind('\n').map_or("", |end| &written[..end]);
+            for line in whole.lines() {
                 let entry: Value = serde_json::from_str(line).unwrap();
                 text.push_str(entry["log"].as_str().unwrap());
             }
