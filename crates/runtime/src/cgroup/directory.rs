@@ -23,7 +23,7 @@ pub(super) struct Directory {
 }
 
 /// How long the removal of a group waits for its last processes to be gone from it.
-const REMOVAL: Duration = Duration::from_secs(2);
+const REMOVAL: Duration = Duration::from_secs(8);
 /// How deep groups inside a container may be nested for their removal.
 const DEPTH: usize = 64;
 
