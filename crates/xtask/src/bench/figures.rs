@@ -1,6 +1,6 @@
 //! The figures, and the targets they are held to.
 
-use std::{fs, path::Path, process::Command, thread};
+use std::{fs, path::Path, process::Command, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
@@ -61,15 +61,7 @@ fn docker_client(world: &World, rounds: u32) -> Result<Vec<Row>> {
 
 fn runtime(world: &World, rounds: u32) -> Result<Vec<Row>> {
     let bundle = world.fresh("bundle")?;
-    quietly(Command::new(&world.executable).args(["runtime", "spec", "--bundle"]).arg(&bundle))?;
-    let path = bundle.join("config.json");
-    let mut spec: serde_json::Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
-    // The newest version that crun 1.8 knows.
-    spec["ociVersion"] = json!("1.0.2");
-    spec["root"] = json!({ "path": world.rootfs(), "readonly": true });
-    spec["process"]["args"] = json!(["true"]);
-    spec["process"]["terminal"] = json!(false);
-    fs::write(&path, spec.to_string())?;
+    fs::write(bundle.join("config.json"), bundle_of_docker(world)?.to_string())?;
     let ours = world.fresh("state-wadah")?;
     let theirs = world.fresh("state-crun")?;
     let times = alternate(
@@ -81,7 +73,35 @@ fn runtime(world: &World, rounds: u32) -> Result<Vec<Row>> {
             Contender::command("crun", || run_bundle(crun(), &theirs, &bundle)),
         ],
     )?;
-    Ok(vec![Row::times("`runtime run` of a bundle", times[0], "crun", times[1], 1.0 / 4.0)])
+    Ok(vec![Row::times(
+        "`runtime run` of a bundle of Docker's",
+        times[0],
+        "crun",
+        times[1],
+        1.0 / 4.0,
+    )])
+}
+
+/// The specification that Docker writes for `docker run`, seccomp profile and all, with our own
+/// root filesystem, `true` to run, and nothing of Docker's to call back.
+fn bundle_of_docker(world: &World) -> Result<serde_json::Value> {
+    let start =
+        ["run", "-d", "--name", "bench-bundle", "--network", "none", "busybox", "sleep", "100000"];
+    quietly(&mut with(world.docker.client(), &start))?;
+    let text = world.docker.specification("bench-bundle");
+    quietly(&mut with(world.docker.client(), &["rm", "-f", "bench-bundle"]))?;
+    let mut spec: serde_json::Value = serde_json::from_str(&text?)?;
+    ensure!(spec["linux"]["seccomp"].is_object(), "Docker's specification has no seccomp profile");
+    spec["root"] = json!({ "path": world.rootfs(), "readonly": true });
+    spec["process"]["args"] = json!(["true"]);
+    spec["linux"]["cgroupsPath"] = json!("/wadah-bench");
+    let spec_of = spec.as_object_mut().context("Docker's specification is no object")?;
+    spec_of.remove("hooks");
+    // The files of a container that is gone.
+    let is_kept = |it: &serde_json::Value| it["type"] != "bind";
+    let mounts = spec["mounts"].as_array_mut().context("Docker's specification has no mounts")?;
+    mounts.retain(is_kept);
+    Ok(spec)
 }
 
 fn runtime_of(executable: &Path) -> Command {
@@ -192,6 +212,8 @@ fn log_lines(world: &World, _rounds: u32) -> Result<Vec<Row>> {
 
 fn memory_of_daemon_and_shims(world: &World, _rounds: u32) -> Result<Vec<Row>> {
     let daemon = world.wadah.daemon_pid();
+    // Idle is a daemon that nobody has asked for anything for a while.
+    thread::sleep(Duration::from_secs(11));
     let idle = memory::resident(daemon)?;
     at_once(|index| {
         let name = format!("bench-{index}");

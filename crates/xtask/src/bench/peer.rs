@@ -10,11 +10,13 @@ use anyhow::{Context as _, Result};
 use wadah_testkit::wait_until;
 
 use super::sample::quietly;
+use crate::shell;
 
 /// A running dockerd.
 pub(crate) struct Docker {
     daemon: Child,
     socket: String,
+    root: PathBuf,
 }
 
 impl Docker {
@@ -36,7 +38,8 @@ impl Docker {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        let docker = Self { daemon: command.spawn().context("dockerd")?, socket };
+        let daemon = command.spawn().context("dockerd")?;
+        let docker = Self { daemon, socket, root: root.into() };
         wait_until("dockerd answers", || quietly(docker.client().arg("version")).is_ok());
         let tar = root.join("busybox.tar");
         quietly(Command::new("tar").arg("-C").arg(rootfs).arg("-cf").arg(&tar).arg("."))?;
@@ -49,6 +52,15 @@ impl Docker {
         let mut command = Command::new(executable());
         command.args(["-H", &self.socket]);
         command
+    }
+
+    /// What it wrote for its runtime about a running container: `config.json` of the bundle.
+    pub(crate) fn specification(&self, name: &str) -> Result<String> {
+        let mut inspect = self.client();
+        let id = shell::read(inspect.args(["inspect", "--format", "{{.Id}}", name]))?;
+        let bundles = self.root.join("run/containerd/daemon/io.containerd.runtime.v2.task/moby");
+        let path = bundles.join(id.trim()).join("config.json");
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
     }
 
     /// The daemon's process id.
