@@ -195,7 +195,7 @@ fn log_lines(world: &World, _rounds: u32) -> Result<Vec<Row>> {
     let script = "yes 'The quick brown fox jumps over the lazy dog, and then it does so once more, fast.' | head -c 200000000";
     let arguments = ["run", "--rm", "--network", "none", "busybox", "sh", "-c", script];
     let times = alternate(
-        2,
+        5,
         &mut [
             Contender::command("wadah", || with(world.wadah_client(), &arguments)),
             Contender::command("docker", || with(world.docker.client(), &arguments)),
