@@ -114,8 +114,8 @@ impl Sandbox {
         let left = std::fs::read_dir(self.directory.path().join("exec/containers")).unwrap();
         let left: Vec<_> = left.map(|it| it.unwrap().path()).collect();
         assert!(left.is_empty(), "run directories are left: {left:?}");
-        for controller in ["memory", "pids", "freezer"] {
-            let parent = Path::new("/sys/fs/cgroup").join(controller).join(&self.cgroup_parent);
+        for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap() {
+            let parent = hierarchy.unwrap().path().join(&self.cgroup_parent);
             let children = std::fs::read_dir(&parent).into_iter().flatten().flatten();
             let children = children.filter(|it| it.path().is_dir()).count();
             assert_eq!(children, 0, "cgroups are left in {parent:?}");
