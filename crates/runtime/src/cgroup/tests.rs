@@ -206,7 +206,7 @@ fn a_frozen_group_stands_still_and_can_be_killed() {
 fn without_version_2_freezing_and_killing_work_too() {
     let mut it = sandbox(serde_json::json!({}));
     if it.cgroup.home("freezer").is_none() {
-        println!("SKIPPED: no freezer of version 1 on this host");
+        wadah_testkit::skip("no freezer of version 1 on this host");
         return;
     }
     let pids: Vec<Pid> = (0..3).map(|_| it.spawn(sleep_on)).collect();
@@ -281,7 +281,7 @@ fn a_device_rule_opens_a_device() {
 fn a_device_program_of_version_2_decides_and_can_be_replaced() {
     let it = sandbox(serde_json::json!({ "devices": [{ "allow": true, "access": "rwm" }] }));
     let Some(unified) = &it.cgroup.unified else {
-        println!("SKIPPED: no hierarchy of version 2 on this host");
+        wadah_testkit::skip("no hierarchy of version 2 on this host");
         return;
     };
     let set = |json: serde_json::Value| {
@@ -335,7 +335,7 @@ fn huge_pages_are_limited_where_their_controller_is() {
     let location = location();
     let (cgroup, warnings) = match Cgroup::create(&location, Some(&resources(asked))) {
         Err(CgroupError::NoController { .. }) => {
-            println!("SKIPPED: no controller of huge pages on this host");
+            wadah_testkit::skip("no controller of huge pages on this host");
             return;
         }
         made => made.unwrap(),
@@ -351,7 +351,7 @@ fn huge_pages_are_limited_where_their_controller_is() {
 fn files_of_version_2_are_written_as_given() {
     let it = sandbox(serde_json::json!({}));
     if it.cgroup.version() == Version::V1 {
-        println!("SKIPPED: this host has its controllers in version 1");
+        wadah_testkit::skip("this host has its controllers in version 1");
         return;
     }
     let asked = serde_json::json!({ "unified": { "memory.high": "50331648", "pids.max": "7" } });
@@ -364,7 +364,7 @@ fn files_of_version_2_are_written_as_given() {
 fn a_process_beside_one_that_moved_down_goes_where_it_is() {
     let it = sandbox(serde_json::json!({}));
     let Some(unified) = it.cgroup.unified.as_ref().map(|it| it.path().to_owned()) else {
-        println!("SKIPPED: no hierarchy of version 2 on this host");
+        wadah_testkit::skip("no hierarchy of version 2 on this host");
         return;
     };
     let init = it.spawn(sleep_on);

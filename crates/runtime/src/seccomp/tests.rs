@@ -84,7 +84,9 @@ fn reference() -> Option<Reference> {
     match std::fs::read(&path) {
         Ok(text) => Some(serde_json::from_slice(&text).unwrap()),
         Err(err) => {
-            println!("SKIPPED: no reference profile at {path} ({err}); set WADAH_REFERENCE_DATA");
+            wadah_testkit::skip(&format!(
+                "no reference profile at {path} ({err}); set WADAH_REFERENCE_DATA"
+            ));
             None
         }
     }
@@ -176,7 +178,7 @@ const DECISIVE_CAPABILITIES: [Capability; 13] = [
 #[test]
 fn the_default_profile_decides_as_dockers_for_every_call_and_capability() {
     if !cfg!(target_arch = "x86_64") {
-        println!("SKIPPED: the comparison is written for x86-64");
+        wadah_testkit::skip("the comparison is written for x86-64");
         return;
     }
     let Some(reference) = reference() else { return };
